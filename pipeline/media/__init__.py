@@ -1,0 +1,1 @@
+"""Reading media: paths confined to a root, images decoded by one policy."""
