@@ -2,7 +2,7 @@
 
 ```
 AffectflowError                      says what was got, what was expected, what to do
-├── UsageError                       the command line asks for something that does not exist (exit 2)
+├── UsageError                       the command line names what does not exist (exit 2)
 ├── InvalidInput                     data or configuration is wrong (exit 3)
 │   ├── ConfigError
 │   ├── ManifestError
@@ -76,7 +76,9 @@ class MissingFiles(DatasetError):
 
     def __init__(self, dataset: str, missing: Sequence[str], obtain: str) -> None:
         lines = "\n".join(f"  - {line}" for line in missing)
-        message = f"dataset '{dataset}' is incomplete; missing:\n{lines}\nhow to obtain it: {obtain}"
+        message = (
+            f"dataset '{dataset}' is incomplete; missing:\n{lines}\nhow to obtain it: {obtain}"
+        )
         super().__init__(message, "put the files there, or pass another --root")
         self.missing = tuple(missing)
         self.args = (dataset, missing, obtain)

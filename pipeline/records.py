@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LabelValue = int | float | str | list[int] | list[float] | None
-SampleStatus = Literal[
-    "ok", "missing_file", "decode_error", "bad_row", "duplicate_row", "dropped"
-]
+SampleStatus = Literal["ok", "missing_file", "decode_error", "bad_row", "duplicate_row", "dropped"]
 RowStatus = Literal["ok", "absent", "failed"]
 
 

@@ -5,18 +5,18 @@ makes features, in `pipeline/extractors/<name>.py` (class `Extractor`, configura
 module path is the name. The engine runs both the same way, in three overlapping lanes:
 
 ```
-rows ─► load(row) in threads ─► bucket(item) ─► compute(items) on the model ─► values, written in order
+rows ─► load(row) in threads ─► bucket(item) ─► compute(items) on the model ─► values, in order
 ```
 
-`load` and `compute` raise `RowError` for a sample that cannot be used; the engine turns that into a
-row with a status. When `compute` fails for a batch, the batch is bisected down to the rows at fault.
+`load` and `compute` raise `RowError` for a sample that cannot be used; the engine turns that into
+a row with a status. When `compute` fails for a batch, the batch is bisected to the rows at fault.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -53,6 +53,8 @@ class BaseStage(ABC, Generic[ConfigType, Item]):
             the fingerprint.
         READS: Names of the stages whose tables `load` reads; may depend on the configuration
             (override `reads`).
+        NEEDS_CORPUS: Whether the result of a row depends on the captions and splits of all rows;
+            `set_corpus` is then called once per worker, after `open`.
 
     Constructing a stage is cheap: no heavy import, no file is opened. `open` does that, once per
     worker process.
@@ -62,6 +64,7 @@ class BaseStage(ABC, Generic[ConfigType, Item]):
     VERSION: ClassVar[int]
     LIBRARIES: ClassVar[tuple[str, ...]] = ()
     READS: ClassVar[tuple[str, ...]] = ()
+    NEEDS_CORPUS: ClassVar[bool] = False
     CITATION: ClassVar[str] = ""
 
     def __init__(self, config: ConfigType) -> None:
@@ -100,8 +103,11 @@ class BaseStage(ABC, Generic[ConfigType, Item]):
         """Rows per call of `compute`."""
         return int(getattr(self.config, "batch_size", 32))
 
-    def open(self) -> None:  # noqa: B027 - most stages have nothing to open
+    def open(self) -> None:
         """Load weights; called once per worker process before the first row."""
+
+    def set_corpus(self, captions: Iterable[tuple[str, str, str]]) -> None:
+        """Take ``(key, split, text)`` of every sample, streamed."""
 
     @abstractmethod
     def load(self, row: Row) -> Item:

@@ -1,0 +1,1 @@
+"""Readers: the label files of one dataset become `SourceRow`s; one module per dataset."""

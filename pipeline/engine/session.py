@@ -1,0 +1,307 @@
+"""One run from configuration to summary: ingest, plan, execute, record.
+
+```
+RunConfig ─► open_session ─► Session (samples, plan) ─► execute ─► Summary (rows, seconds, exit code)
+```
+
+A run leaves ``runs/<run>/run.json`` (resolved configuration, fingerprints, summary), from which
+every later command (`status`, `retry`, `quarantine`, `report`) starts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig, parse
+from ..errors import StoreError
+from ..ingest.dataset import Progress as Teller
+from ..ingest.dataset import default_root, ingest_dataset, iter_problem_rows
+from ..manifest import Manifest, load_manifest
+from ..records import FeatureSpec
+from ..stage import library_version
+from ..store.layout import StoreLayout, read_json, write_json
+from ..store.quarantine import quarantine_rows
+from ..store.reader import OutputFolder
+from ..store.samples import SamplesTable
+from .clusters import open_executor
+from .execute import Driver, InlineExecutor, Progress, Watcher
+from .graph import SAMPLES, Dag
+from .plan import Plan, make_plan
+
+RUN_NAME = "run.json"
+OK, FAILED_ROWS, OVER_BUDGET = 0, 4, 5
+
+DagBuilder = Callable[[RunConfig, str], Dag]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A configuration applied to a store: samples read, plan made."""
+
+    config: RunConfig
+    layout: StoreLayout
+    manifest: Manifest
+    root: Path
+    samples: SamplesTable
+    build: DagBuilder
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class FeatureCount:
+    """Rows of one feature or table by status."""
+
+    name: str
+    node: str
+    fingerprint: str
+    ok: int
+    absent: int
+    failed: int
+    bytes: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run ended with."""
+
+    run: str
+    dataset: str
+    samples: int
+    statuses: Mapping[str, int]
+    cells: Mapping[str, int]
+    outputs: tuple[FeatureCount, ...]
+    failed_samples: int
+    failed_share: float
+    classes: Mapping[str, int]
+    failed_cells: Mapping[str, str]
+    empty: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+    lanes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    exit_code: int = OK
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON."""
+        return asdict(self)
+
+
+def open_session(
+    config: RunConfig,
+    store: Path,
+    build: DagBuilder,
+    tell: Teller = lambda message: None,
+) -> Session:
+    """Read the dataset into the samples table and plan; no stage is run.
+
+    Raises:
+        InvalidInput: Files, weights or configuration are not usable.
+    """
+    layout = StoreLayout(store.absolute())
+    manifest = load_manifest(config.dataset)
+    root = (Path(config.root) if config.root else default_root(manifest, layout)).absolute()
+    samples = ingest_dataset(
+        manifest,
+        root,
+        layout,
+        limit=config.limit,
+        shard_rows=config.engine.shard_rows,
+        threads=max(2, os.cpu_count() or 1),
+        progress=tell,
+    )
+    tell("planning")
+    plan = make_plan(build(config, str(layout.root)), samples, layout)
+    return Session(config, layout, manifest, root, samples, build, plan)
+
+
+def replanned(session: Session) -> Plan:
+    """Return the plan as the disk has it now."""
+    dag = Dag(tuple(planned.node for planned in session.plan.nodes.values()))
+    return make_plan(dag, session.samples, session.layout)
+
+
+def execute(
+    session: Session,
+    *,
+    cluster: str = "local",
+    workers: int | None = None,
+    watcher: Watcher = lambda progress, label: None,
+    only_keys: Mapping[tuple[str, int], frozenset[str]] | None = None,
+) -> Summary:
+    """Run what is not cached and record the run.
+
+    Args:
+        session: What to run.
+        cluster: ``inline``, ``local`` or a scheduler's address.
+        workers: Worker processes for ``local``.
+        watcher: Told after every cell.
+        only_keys: For a retry: the rows to compute again, by cell.
+
+    Raises:
+        AffectflowError: The run cannot go on; running again goes on from what is committed.
+    """
+    start = time.perf_counter()
+    name = _new_run(session.layout)
+    _record(session, name, {"cluster": cluster, "state": "running"})
+    idle = only_keys is None and not session.plan.todo()
+    with open_executor("inline" if idle else cluster, workers, session.config.engine) as executor:
+        slots = 0 if isinstance(executor, InlineExecutor) else executor.slots
+        driver = Driver(
+            session.plan, session.root, session.config.engine, executor, watcher, only_keys
+        )
+        progress = driver.run()
+    summary = summarise(session, progress, name, time.perf_counter() - start)
+    facts = {"cluster": cluster, "workers": slots, "state": "finished"}
+    _record(session, name, {**facts, "summary": summary.to_json()})
+    return summary
+
+
+def _new_run(layout: StoreLayout) -> str:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    name = f"{stamp}-{os.getpid()}"
+    (layout.runs / name).mkdir(parents=True, exist_ok=True)
+    return name
+
+
+def _record(session: Session, name: str, facts: Mapping[str, Any]) -> None:
+    value = {
+        "run": name,
+        "config": session.config.model_dump(mode="json"),
+        "root": str(session.root),
+        "samples": session.samples.path.name,
+        "nodes": {key: planned.fingerprint for key, planned in session.plan.nodes.items()},
+        "versions": {"affectflow": library_version("affectflow")},
+        **facts,
+    }
+    write_json(session.layout.runs / name / RUN_NAME, value)
+
+
+def failed_rows(session: Session) -> Iterator[dict[str, Any]]:
+    """Yield every failed row of the session's plan: node, key, output, class, message, hint."""
+    for row in iter_problem_rows(session.samples):
+        if row["status"] not in {"duplicate_row", "dropped"}:
+            yield {
+                "node": SAMPLES,
+                "key": row["key"],
+                "output": SAMPLES,
+                "class": row["status"],
+                "message": row["reason"],
+                "hint": "see `pipeline datasets validate`",
+                "shard": row["shard"],
+            }
+    for name, planned in session.plan.nodes.items():
+        for row in quarantine_rows(planned.quarantine):
+            yield {"node": name, **row}
+
+
+def summarise(session: Session, progress: Progress | None, run: str, seconds: float) -> Summary:
+    """Return what the store holds for a session now."""
+    keys: set[str] = set()
+    classes: dict[str, set[str]] = {}
+    for row in failed_rows(session):
+        keys.add(row["key"])
+        classes.setdefault(row["class"], set()).add(row["key"])
+    outputs = tuple(_output_counts(session))
+    total = session.samples.num_rows
+    share = len(keys) / max(1, total)
+    empty = tuple(
+        item.name
+        for item in outputs
+        if item.ok == 0 and session.plan.nodes[item.node].node.rows == SAMPLES
+    )
+    errors = dict(progress.errors) if progress else {}
+    code = OK
+    if keys:
+        code = FAILED_ROWS
+    if share > session.config.engine.max_failed or errors or empty:
+        code = OVER_BUDGET
+    return Summary(
+        run=run,
+        dataset=session.samples.dataset,
+        samples=total,
+        statuses=session.samples.info["statuses"],
+        cells=_cells(progress),
+        outputs=outputs,
+        failed_samples=len(keys),
+        failed_share=share,
+        classes={name: len(found) for name, found in sorted(classes.items())},
+        failed_cells=errors,
+        empty=empty,
+        warnings=tuple(session.plan.warnings()),
+        seconds=round(seconds, 3),
+        lanes=_lanes(progress),
+        exit_code=code,
+    )
+
+
+def _cells(progress: Progress | None) -> dict[str, int]:
+    if progress is None:
+        return {}
+    names = ("cached", "adopted", "done", "failed", "retried")
+    return {name: int(getattr(progress, name)) for name in names}
+
+
+def _lanes(progress: Progress | None) -> dict[str, dict[str, float]]:
+    lanes: dict[str, dict[str, float]] = {}
+    for receipt in progress.receipts if progress else ():
+        node = lanes.setdefault(receipt.node, {})
+        for lane, seconds in receipt.seconds.items():
+            node[lane] = round(node.get(lane, 0.0) + seconds, 3)
+        node["rows"] = node.get("rows", 0) + sum(
+            receipt.rows[name] for name in ("ok", "absent", "failed")
+        )
+    return lanes
+
+
+def _output_counts(session: Session) -> Iterator[FeatureCount]:
+    for name, planned in session.plan.nodes.items():
+        for spec, path in planned.outputs:
+            kind = "features" if isinstance(spec, FeatureSpec) else "tables"
+            # Read anew: what the plan saw was the state before the run.
+            folder = OutputFolder(path, kind)
+            counts = folder.counts()
+            size = sum(commit["bytes"] for commit in folder.commits.values())
+            yield FeatureCount(
+                spec.name, name, planned.fingerprint, **counts, bytes=size, kind=kind
+            )
+
+
+def latest_run(layout: StoreLayout, run: str | None = None) -> dict[str, Any]:
+    """Return the record of a run, the latest one by default.
+
+    Raises:
+        StoreError: There is none.
+    """
+    names = sorted(path.parent.name for path in layout.runs.glob(f"*/{RUN_NAME}"))
+    wanted = [name for name in names if run is None or name.startswith(run)]
+    record = read_json(layout.runs / wanted[-1] / RUN_NAME) if wanted else None
+    if record is None:
+        what = f"run '{run}'" if run else "run"
+        raise StoreError(f"there is no {what} in '{layout.root}'", "`pipeline run extract` first")
+    return record
+
+
+def reopen(
+    record: Mapping[str, Any], store: Path, load_dag: Callable[[str], DagBuilder]
+) -> Session:
+    """Return the session of a recorded run over the store as it is now.
+
+    Args:
+        record: What `latest_run` returned.
+        store: The store.
+        load_dag: Gives the builder of a graph by name.
+    """
+    values = {**record["config"], "root": record["root"]}
+    config = parse(RunConfig, values, "recorded configuration")
+    layout = StoreLayout(store.absolute())
+    samples = SamplesTable(layout.root / "samples" / record["samples"])
+    build = load_dag(config.dag)
+    plan = make_plan(build(config, str(layout.root)), samples, layout)
+    root = Path(record["root"])
+    return Session(config, layout, load_manifest(config.dataset), root, samples, build, plan)

@@ -1,0 +1,1 @@
+"""Extractors that make features: one file or folder each, the module path is the name."""
