@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from . import run
+from . import run, state
 
 app = typer.Typer(
     name="pipeline",
@@ -19,6 +19,9 @@ app = typer.Typer(
 app.add_typer(run.run_app, name="run")
 app.add_typer(run.plan_app, name="plan")
 app.add_typer(run.explain_app, name="explain")
+app.command("status")(state.status)
+app.command("retry")(state.retry)
+app.add_typer(state.quarantine_app, name="quarantine")
 
 INTERRUPTED = 130
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..errors import DatasetError
 from ._csv import Record, read_text
+from ._csv import records as csv_records
 from ._memotion_labels import COLUMNS
 
 FIELDS = ("image_name", "url", "text_ocr", "text_corrected", *COLUMNS)
@@ -31,14 +32,11 @@ _WELL_FORMED_FIELD = re.compile(r'(?:"(?:[^"]|"")*(?:"|\Z)|[^",\r\n]*)(?:,|\r\n?
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 
 
-def is_resaved(text: str) -> bool:
-    """Return whether a file was written by a CSV writer rather than being raw lines.
+def is_well_formed(text: str) -> bool:
+    """Return whether a CSV writer can have written a file.
 
-    A raw file has quotes inside unquoted fields sooner or later, which no CSV writer produces; so
-    a file is re-saved when all of it is well-formed and it has CRLF records or doubled quotes.
+    A raw file has quotes inside unquoted fields sooner or later, which no CSV writer produces.
     """
-    if '"' not in text or ("\r\n" not in text and '""' not in text):
-        return False
     position = 0
     while position < len(text):
         match = _WELL_FORMED_FIELD.match(text, position)
@@ -48,13 +46,32 @@ def is_resaved(text: str) -> bool:
     return True
 
 
-def records(text: str, num_fields: int) -> Iterator[Record]:
-    """Yield the records of either family.
+def labelled_records(text: str) -> Iterator[Record]:
+    """Yield the records of either family, header included.
 
-    A record with another number of fields is yielded with its problem. ``line`` counts physical
+    A record that does not have nine fields is yielded with its problem. ``line`` counts physical
     lines of the file in both families.
+
+    Raises:
+        DatasetError: A record of a re-saved file has no end.
     """
-    found = _resaved(text, num_fields) if is_resaved(text) else _raw(text)
+    saved_again = '"' in text and ("\r\n" in text or '""' in text) and is_well_formed(text)
+    return _checked(_resaved(text) if saved_again else _raw(text), len(FIELDS))
+
+
+def plain_records(path: Path, num_fields: int) -> Iterator[Record]:
+    """Yield the records of a file that is either raw or an ordinary CSV, header included.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    text = read_text(path)
+    if is_well_formed(text):
+        return csv_records(io.StringIO(text, newline=""), ",", num_fields)
+    return _checked(_raw(text), num_fields)
+
+
+def _checked(found: Iterator[tuple[int, list[str]]], num_fields: int) -> Iterator[Record]:
     for line, fields in found:
         problem = ""
         if len(fields) != num_fields:
@@ -68,12 +85,12 @@ def _raw(text: str) -> Iterator[tuple[int, list[str]]]:
             yield number, line.split(",")
 
 
-def _resaved(text: str, num_fields: int) -> Iterator[tuple[int, list[str]]]:
+def _resaved(text: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""))
     start = 1
     try:
         for cells in reader:
-            for offset, fields in _recovered(cells, num_fields):
+            for offset, fields in enumerate(_recovered(cells)):
                 yield start + offset, fields
             start = reader.line_num + 1
     except csv.Error as error:
@@ -83,16 +100,16 @@ def _resaved(text: str, num_fields: int) -> Iterator[tuple[int, list[str]]]:
         ) from None
 
 
-def _recovered(cells: list[str], num_fields: int) -> list[tuple[int, list[str]]]:
-    whole = list(cells)
-    while cells and not cells[-1]:
-        cells = cells[:-1]
-    pieces = [piece.split(",") for piece in _LINE_BREAK.split(",".join(cells)) if piece]
-    swallowed = len(pieces) > 1 and any(len(piece) == num_fields for piece in pieces)
-    if len(whole) == num_fields and not swallowed:
-        # One row, whose cells may hold commas or line breaks of their own.
-        return [(0, whole)]
-    return list(enumerate(pieces))
+def _recovered(cells: list[str]) -> list[list[str]]:
+    """Return the raw rows that one record of a re-saved file stands for."""
+    end = len(cells)
+    while end and not cells[end - 1]:
+        end -= 1
+    pieces = [piece.split(",") for piece in _LINE_BREAK.split(",".join(cells[:end])) if piece]
+    if len(cells) == len(FIELDS) and not any(len(piece) == len(FIELDS) for piece in pieces):
+        # One row: its last label is missing, or a cell holds a comma or line break of its own.
+        return [cells]
+    return pieces
 
 
 def read_labelled(path: Path) -> Iterator[Record]:
@@ -103,8 +120,8 @@ def read_labelled(path: Path) -> Iterator[Record]:
             trial file with ten fields.
     """
     text = read_text(path)
-    found = records(text, len(FIELDS))
-    sample = list(islice(records(text, len(FIELDS)), _SAMPLE_RECORDS))
+    found = labelled_records(text)
+    sample = list(islice(labelled_records(text), _SAMPLE_RECORDS))
     _refuse_other_kinds(path, sample)
     if _is_header(sample[0].fields):
         next(found)

@@ -1,9 +1,9 @@
 """Facebook Hateful Memes: JSON lines per split, in both releases.
 
-``train``, ``dev`` and ``test`` of phase 1, or ``train``, ``dev_seen``, ``dev_unseen``, ``test_seen``
-and ``test_unseen``. The sets overlap, so rows are merged by picture: the first row gets the label
-if only a later one has it, ``extra["sets"]`` lists every set it is in, and the later rows are kept
-as duplicates. The picture's name is the key, because ids lose their leading zeros.
+``train``, ``dev`` and ``test`` of phase 1, or ``train``, ``dev_seen``, ``dev_unseen``,
+``test_seen`` and ``test_unseen``. The sets overlap, so rows are merged by picture: the first row
+gets the label if only a later one has it, ``extra["sets"]`` lists every set it is in, and the later
+rows are kept as duplicates. The picture's name is the key, because ids lose their leading zeros.
 """
 
 from __future__ import annotations

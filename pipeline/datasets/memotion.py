@@ -28,7 +28,7 @@ from ..manifest import Manifest
 from ..records import LabelValue, SourceRow
 from . import _memotion_organisers as organisers
 from ._captions import choose_text
-from ._csv import Record, open_table, read_text
+from ._csv import Record, open_table
 from ._images import ImageFolders
 from ._marks import Keys, bad_row, below
 from ._memotion_labels import (
@@ -240,7 +240,7 @@ def _test(path: Path, truth: Path | None, images: ImageFolders) -> Iterator[Sour
 
 
 def _test_records(path: Path) -> Iterator[Record]:
-    records = organisers.records(read_text(path), _TEST_FIELDS)
+    records = organisers.plain_records(path, _TEST_FIELDS)
     header = next(records, None)
     first = header.fields[0].strip().lower() if header else ""
     if header is None or header.problem or first != "image_name":

@@ -122,12 +122,12 @@ def _rows(part: _Language, root: Path, manifest: Manifest) -> Iterator[SourceRow
     used = set()
     for record in found:
         origin = f"{part.labels.name}:{record.line}"
-        if record.problem:
-            yield bad_row(origin, record.problem)
-            continue
         cells = dict(zip(header, record.fields, strict=False))
         name = _file_name(cells)
         used.add(_match(name))
+        if record.problem:
+            yield bad_row(origin, record.problem)
+            continue
         source = _Source(part, pictures, origin, captions.get(_match(name)), options.aliases)
         yield _guarded_row(cells, name, source, classes)
     yield from problems

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def _write_row(
         if value is None:
             value = Failure("no_value", f"the stage gave no '{name}' for this row", "a defect")
         value = as_value(value, writer.spec)
-        clock.timed("write", lambda w=writer, v=value: w.append(key, v))
+        clock.timed("write", partial(writer.append, key, value))
         if isinstance(value, Failure) and value.status == "failed":
             yield {
                 "key": key,

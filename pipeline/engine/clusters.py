@@ -82,7 +82,7 @@ class DaskExecutor:
     def _overdue(self) -> tuple[CellTask, Outcome] | None:
         limit = self._engine.cell_deadline_s
         for key, (task, future, started) in list(self._running.items()):
-            if self._is_processing(key) and time.monotonic() - started > limit:
+            if time.monotonic() - started > limit and self._is_processing(key):
                 del self._running[key]
                 self._replace_worker_of(key)
                 future.cancel(force=True)

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..errors import AffectflowError, RowError
@@ -125,10 +126,14 @@ def run_lanes(
     jobs: list[_Job] = clock.timed("read", enqueue)
     while jobs:
         following: list[_Job] = clock.timed("read", enqueue)
-        items = clock.timed("read", lambda jobs=jobs: [_ready(lane, job) for job in jobs])
-        values = clock.timed("compute", lambda items=items: _compute_window(stage, items))
+        items = clock.timed("read", partial(_ready_all, lane, jobs))
+        values = clock.timed("compute", partial(_compute_window, stage, items))
         yield from zip((job.row for job in jobs), values, strict=True)
         jobs = following
+
+
+def _ready_all(lane: DecodeLane, jobs: Sequence[_Job]) -> list[Any]:
+    return [_ready(lane, job) for job in jobs]
 
 
 def _ready(lane: DecodeLane, job: _Job) -> Any:
@@ -166,7 +171,7 @@ def compute_batch(stage: BaseStage[Any, Any], items: Sequence[Any]) -> list[Valu
         AffectflowError: What fails is not a row (weights, a provider, a budget).
     """
     try:
-        values = list(stage.compute(items))
+        values: list[Values | Failure] = list(stage.compute(items))
         if len(values) != len(items):
             raise RuntimeError(f"{stage.NAME} gave {len(values)} values for {len(items)} rows")
         return values

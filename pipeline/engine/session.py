@@ -1,7 +1,7 @@
 """One run from configuration to summary: ingest, plan, execute, record.
 
 ```
-RunConfig ─► open_session ─► Session (samples, plan) ─► execute ─► Summary (rows, seconds, exit code)
+RunConfig ─► open_session ─► Session (samples, plan) ─► execute ─► Summary (rows, exit code)
 ```
 
 A run leaves ``runs/<run>/run.json`` (resolved configuration, fingerprints, summary), from which

@@ -19,8 +19,9 @@ def write_specs(plan: Plan, planned: PlannedNode) -> None:
 
 def spec_record(plan: Plan, planned: PlannedNode, spec: OutputSpec) -> dict[str, Any]:
     """Return the content of `_spec.json`: everything that affects the values, and the terms."""
-    feature = isinstance(spec, FeatureSpec)
-    output = spec.to_json() if feature else {"name": spec.name, "table": True}
+    output: dict[str, Any] = {"name": spec.name, "table": True}
+    if isinstance(spec, FeatureSpec):
+        output = spec.to_json()
     manifest = plan.samples.info["manifest"]
     return {
         "output": output,

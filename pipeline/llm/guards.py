@@ -39,7 +39,9 @@ _REFUSALS = (
     re.compile(r"\b(?:language model|paraphras\w+|rephras\w+|reworded version)\b"),
     re.compile(r"^(?:sure|certainly|of course)?[,!. ]*here(?:'s| is| are)\b"),
     re.compile(r"^(?:i'?m sorry|i am sorry|sorry,|i apologi[sz]e|unfortunately, i)\b"),
-    re.compile(r"^i (?:can'?t|cannot|can not|won'?t|am unable|am not able)\b|^i'm (?:unable|not able)\b"),
+    re.compile(
+        r"^i (?:can'?t|cannot|can not|won'?t|am unable|am not able)\b|^i'm (?:unable|not able)\b"
+    ),
 )
 
 

@@ -11,16 +11,38 @@ import unicodedata
 from collections import Counter
 
 # Words, single characters of scripts written without spaces, single other signs.
-_TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]|[^\W_]+(?:'\w+)?|[^\w\s]")
+_TOKEN = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]|[^\W_]+(?:'\w+)?|[^\w\s]"
+)
 
 _FUNCTION_WORDS = {
-    "english": "the a an of to in is are was and or but not you i it that this with for when my your he she they we do does have has be on at if what",
-    "spanish": "el la los las un una de del que y en es no por con para como mi tu su pero cuando se lo te",
-    "french": "le la les un une des du de et en est pas pour avec que qui je tu il elle nous vous mais quand ce mon ton",
-    "german": "der die das ein eine und ist nicht ich du er sie wir ihr mit auf für wenn aber dass zu von den dem mein dein",
-    "portuguese": "o a os as um uma de do da que e em não por com para como meu seu mas quando você eu ele ela se",
-    "italian": "il lo la gli le un una di del che e in non per con come mio tuo ma quando io tu lui lei si sono",
-    "hindi": "hai ka ki ke ko se mein nahi aur kya ho tha thi main tum hum yeh woh jab toh bhi kar raha rahi mera tera",
+    "english": (
+        "the a an of to in is are was and or but not you i it that this with for when my "
+        "your he she they we do does have has be on at if what"
+    ),
+    "spanish": (
+        "el la los las un una de del que y en es no por con para como mi tu su pero cuando se lo te"
+    ),
+    "french": (
+        "le la les un une des du de et en est pas pour avec que qui je tu il elle nous "
+        "vous mais quand ce mon ton"
+    ),
+    "german": (
+        "der die das ein eine und ist nicht ich du er sie wir ihr mit auf für wenn aber "
+        "dass zu von den dem mein dein"
+    ),
+    "portuguese": (
+        "o a os as um uma de do da que e em não por com para como meu seu mas quando você "
+        "eu ele ela se"
+    ),
+    "italian": (
+        "il lo la gli le un una di del che e in non per con come mio tuo ma quando io tu "
+        "lui lei si sono"
+    ),
+    "hindi": (
+        "hai ka ki ke ko se mein nahi aur kya ho tha thi main tum hum yeh woh jab toh bhi "
+        "kar raha rahi mera tera"
+    ),
 }
 _WORDS = {name: frozenset(words.split()) for name, words in _FUNCTION_WORDS.items()}
 

@@ -23,7 +23,7 @@ import fcntl
 import os
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +34,7 @@ from .journal import Journal, unusable
 FINAL = frozenset({"answered", "rejected"})
 CHARGED = frozenset({"answered", "unknown"})
 BATCH_OWNER = "batch:"
+KILLED = "sender was killed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,8 @@ class Tally:
     """Totals of one provider and model."""
 
     settled: Counter[str] = field(default_factory=Counter)
-    used: Usage = Usage()
-    in_flight: Usage = Usage()
+    used: Usage = field(default_factory=Usage)
+    in_flight: Usage = field(default_factory=Usage)
 
 
 class Ledger:
@@ -169,18 +170,26 @@ class Ledger:
             BudgetExceeded: The request could pass a cap.
         """
         with self.writing():
-            place = self._final.get(wanted.key)
-            if place:
-                return self._journal.read(*place)
-            current = self._open.get(self._open_by_key.get(wanted.key, ""))
-            if current is not None:
-                if self._alive(current.owner):
-                    return Held(current.owner)
-                self.settle([(current, {"status": "unknown", "cause": "sender was killed"})])
-            if self._lost[wanted.key] > resend_lost:
-                return Doubtful(self._lost[wanted.key])
+            known = self.standing(wanted.key, resend_lost)
+            if known is not None:
+                return known
             self.reserve([wanted], caps)
             return wanted
+
+    def standing(self, key: str, resend_lost: int) -> dict[str, Any] | Held | Doubtful | None:
+        """Return why ``key`` need not or may not be sent, None when it may; see `claim`.
+
+        A request whose sender died is settled here. To be called while `writing`.
+        """
+        place = self._final.get(key)
+        if place:
+            return self._journal.read(*place)
+        current = self._open.get(self._open_by_key.get(key, ""))
+        if current is not None:
+            if self._alive(current.owner):
+                return Held(current.owner)
+            self.settle([(current, {"status": "unknown", "cause": KILLED})])
+        return Doubtful(self._lost[key]) if self._lost[key] > resend_lost else None
 
     def reserve(self, wanted: Sequence[Reservation], caps: Caps) -> None:
         """Write reservations, all or none.
@@ -208,23 +217,33 @@ class Ledger:
             if records:
                 self._append(records)
 
-    def review(
-        self, key: str, version: str, outcome: str, decisions: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Write the guards' decisions about a reply, once per reply and version."""
-        if (key, version) in self._reviewed:
-            return
-        line = {"type": "review", "key": key, "guards": version, "outcome": outcome}
-        with self.writing():
-            self._append([line | {"decisions": list(decisions), "time": now()}])
+    def review(self, reviews: Iterable[Mapping[str, Any]]) -> None:
+        """Write the guards' decisions about replies, once per reply and decision.
+
+        Args:
+            reviews: Mappings with ``key``, ``version``, ``outcome``, ``decisions``.
+        """
+        lines = [
+            {"type": "review", **review, "time": now()}
+            for review in reviews
+            if (review["key"], review["version"]) not in self._reviewed
+        ]
+        if lines:
+            with self.writing():
+                self._append(lines)
 
     @contextlib.contextmanager
-    def writing(self) -> Any:
+    def writing(self) -> Iterator[None]:
         """Hold the lock with an up-to-date view."""
         self._live()
         with self._journal.locked():
             self.refresh()
             yield
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Yield the final records, oldest first, as of the last refresh."""
+        for place in list(self._final.values()):
+            yield self._journal.read(*place)
 
     def close(self) -> None:
         """Give up the client's lock; its open reservations then count as lost."""
@@ -284,7 +303,7 @@ class Ledger:
         elif kind == "settle" and record["id"] in self._open:
             self._take_in_settlement(offset, length, record)
         elif kind == "review":
-            self._reviewed.add((record["key"], record["guards"]))
+            self._reviewed.add((record["key"], record["version"]))
 
     def _take_in_settlement(self, offset: int, length: int, record: Mapping[str, Any]) -> None:
         held = self._open.pop(record["id"])
@@ -300,7 +319,7 @@ class Ledger:
             tally.used += Usage.from_json(record["charge"])
         if record["status"] in FINAL:
             self._final.setdefault(held.key, (offset, length))
-        elif record["status"] == "unknown" and record.get("cause") == "sender was killed":
+        elif record["status"] == "unknown" and record.get("cause") == KILLED:
             self._lost[held.key] += 1
 
     def _tally(self, held: Reservation) -> Tally:

@@ -24,7 +24,7 @@ from .limits import Backoff, Limiter
 from .link import Link, judge, preflight
 from .provider import Reply
 from .request import Request
-from .settlement import Terms, completion_facts, facts_of
+from .settlement import Asked, Terms, completion_facts, facts_of
 from .verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ChatProvider:
     model: str
     ledger: Ledger
     terms: Terms
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
     limiter: Limiter = field(default_factory=Limiter)
     concurrency: int = 4
     random_source: random.Random = field(default_factory=random.Random)
@@ -63,7 +63,9 @@ class ChatProvider:
             results = await asyncio.gather(*calls, return_exceptions=True)
         if self._stop is not None:
             raise self._stop
-        return {request.key: _raised(found) for request, found in zip(requests, results, strict=True)}
+        return {
+            request.key: _raised(found) for request, found in zip(requests, results, strict=True)
+        }
 
     async def _one(
         self, client: AsyncOpenAI, gate: asyncio.Semaphore, request: Request
@@ -136,7 +138,7 @@ class ChatProvider:
         except Exception as error:  # judged: everything that is not the API's is raised again
             return self._refused(request, held, error)
         self.limiter.observe(headers, request.likely_tokens)
-        facts = completion_facts(text, request, self.terms)
+        facts = completion_facts(text, Asked.of(request), held.most, self.terms)
         facts["seconds"] = round(time.monotonic() - started, 3)
         return self._record(request, held, facts)
 
@@ -170,7 +172,8 @@ class ChatProvider:
         asked = verdict.wait_s
         if asked is not None and asked > self.backoff.patience_s:
             raise ProviderError(
-                f"the server asked to wait {asked:.0f} s, more than {self.backoff.patience_s:.0f} s",
+                f"the server asked to wait {asked:.0f} s, at most "
+                f"{self.backoff.patience_s:.0f} s are waited",
                 "run again later; what was answered is in the ledger",
             )
         if asked:

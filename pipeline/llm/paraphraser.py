@@ -32,6 +32,7 @@ class Paraphraser:
         ledger: Where replies are kept; None for the rules, which are free and repeatable.
         guards: What is kept.
         strict: Accept exactly ``n`` items only.
+        writes_reviews: Whether decisions are written to the ledger; a replay only reads.
     """
 
     recipe: Recipe
@@ -39,6 +40,7 @@ class Paraphraser:
     ledger: Ledger | None
     guards: Guards
     strict: bool = False
+    writes_reviews: bool = True
 
     async def run(self, captions: Sequence[str]) -> list[Mapping[str, Any] | Failure]:
         """Return one row or failure per caption, in order.
@@ -58,6 +60,10 @@ class Paraphraser:
             caption: self._row(caption, repairs.get(caption, request), found)
             for caption, request in unique.items()
         }
+        if self.ledger is not None and self.writes_reviews:
+            self.ledger.review(
+                _review(row) for row in rows.values() if not isinstance(row, Failure)
+            )
         return [rows[caption] for caption in captions]
 
     async def _answers(self, requests: Iterable[Request]) -> dict[str, Found]:
@@ -71,9 +77,7 @@ class Paraphraser:
         return found | dict(await self.provider.answer(misses)) if misses else found
 
     def _needs_repair(self, reply: Reply) -> bool:
-        # A repair of an empty reply would quote nothing, so it would be the same question again.
-        readable = not self._ended_early(reply) and reply.raw.strip()
-        return bool(readable) and bool(self._parse(reply).problem)
+        return not self._ended_early(reply) and bool(self._parse(reply).problem)
 
     def _parse(self, reply: Reply) -> Parsed:
         return parse_reply(reply.raw, self.recipe.n, self.strict)
@@ -96,7 +100,6 @@ class Paraphraser:
             parsed = self._parse(reply)
             decisions = self.guards.decide(caption, parsed.items)
             outcome = self._outcome(parsed, decisions)
-        self._review(request.key, outcome, decisions)
         return {
             "children": [
                 {"index": entry.index, "text": entry.text}
@@ -121,9 +124,13 @@ class Paraphraser:
             return "all_dropped"
         return "low_quality" if self.recipe.service == "rules" else "paraphrased"
 
-    def _review(self, key: str, outcome: str, decisions: Sequence[Decision]) -> None:
-        if self.ledger is None:
-            return
-        entries = [{"index": entry.index, "reason": entry.reason} for entry in decisions]
-        version = f"{GUARDS_VERSION}@{digest([outcome, entries], 8)}"
-        self.ledger.review(key, version, outcome, entries)
+
+def _review(row: Mapping[str, Any]) -> dict[str, Any]:
+    decisions = [{"index": entry["index"], "reason": ""} for entry in row["children"]]
+    decisions += [{"index": entry["index"], "reason": entry["reason"]} for entry in row["dropped"]]
+    return {
+        "key": row["ledger_key"],
+        "version": f"{GUARDS_VERSION}@{digest([row['outcome'], decisions], 8)}",
+        "outcome": row["outcome"],
+        "decisions": decisions,
+    }

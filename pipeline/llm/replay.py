@@ -17,7 +17,7 @@ class ReplayProvider:
 
 
 def _miss(request: Request) -> Failure:
-    what = "repair request" if request.previous else "request"
+    what = "repair request" if request.previous is not None else "request"
     return Failure(
         "ledger_miss",
         f"the ledger holds no reply to {what} {request.key}",

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..config import canonical_json
-from .prompts import Message, Prompt, Shape
+from ..config import canonical_json, digest
+from .wording import Message, Prompt, Shape
 
 # Tokens around a message and around a conversation; chat formats use three or four.
 _PER_MESSAGE = 8
@@ -44,7 +44,8 @@ class Request:
         most_input: Upper bound of the input tokens, see `most_input_tokens`.
         most_output: Upper bound of the output tokens, sent as the limit.
         n: Versions asked for.
-        previous: The unreadable answer that this request repairs, empty otherwise.
+        recipe: Digest of everything but the caption.
+        previous: The unreadable answer that this request repairs, None otherwise.
     """
 
     key: str
@@ -52,8 +53,9 @@ class Request:
     body: Mapping[str, Any]
     most_input: int
     most_output: int
-    n: int = 5
-    previous: str = ""
+    n: int
+    recipe: str
+    previous: str | None = None
 
     @property
     def likely_tokens(self) -> int:
@@ -102,31 +104,39 @@ class Recipe:
             values["response_format"] = _SCHEMA
         return values
 
-    def key(self, caption: str, previous: str = "") -> str:
-        """Return the ledger key of ``caption``; a repair of ``previous`` has its own."""
-        identity: dict[str, Any] = {
+    def identity(self) -> dict[str, Any]:
+        """Return the part of the key that is the same for every caption."""
+        return {
             "provider": self.service,
             "model": self.model,
             "params": {**self.parameters(), "base_url": self.base_url},
             "prompt_version": self.prompt.version,
             "n": self.n,
-            "caption": caption,
         }
-        if previous:
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of everything but the caption."""
+        return digest(self.identity())
+
+    def key(self, caption: str, previous: str | None = None) -> str:
+        """Return the ledger key of ``caption``; a repair of ``previous`` has its own."""
+        identity = {**self.identity(), "caption": caption}
+        if previous is not None:
             identity["repairs"] = previous
         return hashlib.sha256(canonical_json(identity).encode("utf-8", "replace")).hexdigest()
 
-    def request(self, caption: str, previous: str = "") -> Request:
+    def request(self, caption: str, previous: str | None = None) -> Request:
         """Return the request for ``caption``, or the one that repairs ``previous``."""
         messages = (
             self.prompt.repair_messages(caption, self.n, self.shape, previous)
-            if previous
+            if previous is not None
             else self.prompt.messages(caption, self.n, self.shape)
         )
         body = {"model": self.model, "messages": messages, **self.parameters()}
         bound = most_input_tokens(messages) + (_bytes(canonical_json(_SCHEMA)) * self.structured)
         key = self.key(caption, previous)
-        return Request(key, caption, body, bound, self.reply_tokens, self.n, previous)
+        return Request(key, caption, body, bound, self.reply_tokens, self.n, self.digest, previous)
 
 
 def most_input_tokens(messages: list[Message]) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..config import Config
 from ..errors import ProviderError
 from .budget import Caps, Price, Usage
 from .link import Link
@@ -28,7 +29,7 @@ class Terms:
     """
 
     confirmed: bool = False
-    caps: Caps = Caps()
+    caps: Caps = field(default_factory=Caps)
     price: Price | None = None
     resend_lost: int = 1
     stop_after: int = 5
@@ -55,6 +56,33 @@ class Terms:
             )
 
 
+class Asked(Config):
+    """What is remembered of a request until its reply is recorded.
+
+    Attributes:
+        n: Versions asked for.
+        caption_bytes: Length of the caption in UTF-8, to learn how tokens grow with it.
+        recipe: Digest of everything but the caption.
+        repair: Whether an unreadable reply was repaired.
+    """
+
+    n: int
+    caption_bytes: int
+    recipe: str
+    repair: bool = False
+
+    @staticmethod
+    def of(request: Request) -> Asked:
+        """Return what is remembered of ``request``."""
+        size = len(request.caption.encode("utf-8", "replace"))
+        return Asked(
+            n=request.n,
+            caption_bytes=size,
+            recipe=request.recipe,
+            repair=request.previous is not None,
+        )
+
+
 def facts_of(verdict: Verdict, link: Link) -> dict[str, Any]:
     """Return the settlement of a request that brought no reply."""
     cause = link.scrub(f"{verdict.code}: {verdict.message}")
@@ -64,13 +92,14 @@ def facts_of(verdict: Verdict, link: Link) -> dict[str, Any]:
 
 
 def completion_facts(
-    text: str, request: Request, terms: Terms, batch: bool = False
+    text: str, asked: Asked, most: Usage, terms: Terms, batch: bool = False
 ) -> dict[str, Any]:
     """Return the settlement of a chat completion.
 
     Args:
         text: Body of the response.
-        request: What was asked.
+        asked: What was asked.
+        most: What was reserved; taken when the server counts nothing.
         terms: For the cost.
         batch: Whether the batch price applies.
     """
@@ -78,29 +107,29 @@ def completion_facts(
         value = json.loads(text)
         choice = value["choices"][0]
         message = choice["message"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return {"status": "unknown", "cause": "the response is not a chat completion"}
-    raw = message.get("content")
+        raw = message.get("content")
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return {"status": "unknown", "cause": "bad_response: it is not a chat completion"}
     raw = raw if isinstance(raw, str) else ""
-    parsed = parse_reply(raw, request.n)
-    usage, estimated = _usage(value.get("usage"), request, terms, batch)
+    usage = _usage(value.get("usage"), terms, batch)
     return {
         "status": "answered",
         "raw": raw,
-        "parsed": list(parsed.items),
+        "parsed": list(parse_reply(raw, asked.n).items),
         "finish_reason": choice.get("finish_reason") or "stop",
         "refusal": message.get("refusal") or "",
         "model_returned": value.get("model") or "",
-        "usage_estimated": estimated,
-        "caption_bytes": len(request.caption.encode("utf-8", "replace")),
-        "charge": usage,
+        "usage_estimated": usage is None,
+        "caption_bytes": asked.caption_bytes,
+        "recipe": asked.recipe,
+        "repair": asked.repair,
+        "charge": usage or most,
     }
 
 
-def _usage(value: Any, request: Request, terms: Terms, batch: bool) -> tuple[Usage, bool]:
-    """Return the server's own count, or the upper bound when it gave none."""
+def _usage(value: Any, terms: Terms, batch: bool) -> Usage | None:
     counts: Mapping[str, Any] = value if isinstance(value, dict) else {}
     got, made = counts.get("prompt_tokens"), counts.get("completion_tokens")
-    if isinstance(got, int) and isinstance(made, int):
-        return terms.usage(got, made, batch), False
-    return terms.most(request, batch), True
+    if isinstance(got, int) and isinstance(made, int) and got >= 0 and made >= 0:
+        return terms.usage(got, made, batch)
+    return None

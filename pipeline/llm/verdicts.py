@@ -18,7 +18,9 @@ _STOPS = {
     404: ("model_not_found", "check the model name and the base URL; models retire"),
 }
 _NO_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_FILTERED = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
+_FILTERED = frozenset(
+    {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
+)
 _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 _ADVICE = {
     "temperature": "set paraphrase.temperature=null to use the model's own",

@@ -2,7 +2,7 @@
 
 ```
 catalogue.py    data_manifests/weights.yaml ─► Weights
-folder.py       where files lie on this machine; `locate` names the command that gets what is missing
+folder.py       where files lie here; `locate` names the command that gets what is missing
 digests.py      sha256 of a file, computed once per version of the file
 download.py     one file over HTTP: resumed, retried, checked before it is used
 inventory.py    fetch · import · verify · list

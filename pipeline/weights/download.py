@@ -140,9 +140,7 @@ def _save_tag(job: Download, response: httpx.Response) -> None:
         job.tag.unlink(missing_ok=True)
 
 
-def _write(
-    job: Download, response: httpx.Response, offset: int, progress: Progress | None
-) -> None:
+def _write(job: Download, response: httpx.Response, offset: int, progress: Progress | None) -> None:
     remaining = response.headers.get("Content-Length")
     total = job.file.size or (offset + int(remaining) if remaining else None)
     done = offset

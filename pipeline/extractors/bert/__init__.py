@@ -1,7 +1,7 @@
 """Token embeddings of any Hugging Face encoder, stored ragged: only positions that exist.
 
-Features: ``bert`` (N tokens, width), ``bert.ids`` (N,), ``bert.truncated`` (1,), and with ``pooled``
-also ``bert.pooled`` (width,). An empty text is its special tokens. Default model of the papers:
+Features: ``bert`` (N tokens, width), ``bert.ids`` (N,), ``bert.truncated`` (1,), and with
+``pooled`` also ``bert.pooled`` (width,). An empty text is its special tokens. Default model of the papers:
 Devlin et al. 2019, BERT; offline: all-MiniLM-L6-v2, Wang et al. 2020.
 
 ``B`` batch, ``N`` tokens of a text, ``T`` padded length, ``D`` width.
@@ -9,6 +9,7 @@ Devlin et al. 2019, BERT; offline: all-MiniLM-L6-v2, Wang et al. 2020.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -107,7 +108,7 @@ class Extractor(BaseStage[Config, Tokens]):
 
     def outputs(self) -> tuple[FeatureSpec, ...]:
         """Return the features; the width comes from the model's own configuration."""
-        width, dtype = self._architecture()["hidden_size"], self.config.dtype
+        width, dtype = self._architecture["hidden_size"], self.config.dtype
         specs = (
             FeatureSpec("bert", "text", (None, width), dtype),
             FeatureSpec("bert.ids", "text", (None,), "int32", compression="zstd"),
@@ -120,13 +121,13 @@ class Extractor(BaseStage[Config, Tokens]):
     def identity(self) -> Mapping[str, Any]:
         """Return digests of weights and tokenizer, or the seed."""
         require("torch", "transformers")
-        check_layer(self.config.layer, self._architecture()["num_hidden_layers"])
+        check_layer(self.config.layer, self._architecture["num_hidden_layers"])
         return {"weights": self._weights(), "length_step": LENGTH_STEP}
 
     def _weights(self) -> dict[str, Any]:
         config = self.config
         if config.allow_untrained:
-            return seeded_identity(config.seed, self._architecture())
+            return seeded_identity(config.seed, self._architecture)
         if config.folder is not None:
             return identity_of_folder(config.model, files_of(Path(config.folder)))
         known = entry(config.model)
@@ -137,6 +138,7 @@ class Extractor(BaseStage[Config, Tokens]):
             raise WeightsError(f"weights '{config.model}' are of kind {known.kind}, not an encoder")
         return identity_of(known)
 
+    @functools.cached_property
     def _architecture(self) -> dict[str, int]:
         if self.config.allow_untrained:
             return UNTRAINED[self.config.untrained_size]
@@ -161,7 +163,7 @@ class Extractor(BaseStage[Config, Tokens]):
     def open(self) -> None:
         """Load tokenizer and network."""
         config = self.config
-        check_layer(config.layer, self._architecture()["num_hidden_layers"])
+        check_layer(config.layer, self._architecture["num_hidden_layers"])
         network: Any
         if config.allow_untrained:
             vocabulary = UNTRAINED[config.untrained_size]["vocab_size"]

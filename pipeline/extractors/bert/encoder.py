@@ -40,7 +40,13 @@ UNTRAINED: dict[str, dict[str, int]] = {
     },
 }
 
-_TOKENIZER_FILES = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
+_TOKENIZER_FILES = (
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -145,7 +151,8 @@ def untrained_network(size: str, seed: int) -> Any:
     from transformers import BertConfig, BertModel
 
     def build() -> Any:
-        return BertModel(BertConfig(**UNTRAINED[size], pad_token_id=0), add_pooling_layer=False)
+        values: dict[str, Any] = {**UNTRAINED[size], "pad_token_id": 0}
+        return BertModel(BertConfig(**values), add_pooling_layer=False)
 
     return seeded_module(seed, build)
 

@@ -9,6 +9,7 @@ cannot be read still gets its text, and the other way round. Radford et al. 2021
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ class Extractor(BaseStage[Config, Item]):
 
     def outputs(self) -> tuple[FeatureSpec, ...]:
         """Return the features; sizes come from open_clip's own configuration of the model."""
-        sizes, dtype = self._architecture(), self.config.dtype
+        sizes, dtype = self._architecture, self.config.dtype
         width = int(sizes["embed_dim"])
         specs = (
             FeatureSpec("clip_image", "image", (width,), dtype),
@@ -136,6 +137,7 @@ class Extractor(BaseStage[Config, Item]):
             FeatureSpec("clip_text_tokens", "text", (None, int(text["width"]))),
         )
 
+    @functools.cached_property
     def _architecture(self) -> dict[str, Any]:
         return architecture_of(self.config.model)
 
@@ -144,7 +146,7 @@ class Extractor(BaseStage[Config, Item]):
         require("torch", "open_clip", "ftfy", "regex")
         return {
             "weights": self._weights(),
-            "architecture": self._architecture(),
+            "architecture": self._architecture,
             "normalised": True,
             "decode_policy": DECODE_POLICY,
             "length_step": LENGTH_STEP,
@@ -182,7 +184,7 @@ class Extractor(BaseStage[Config, Item]):
         """Build the towers and the tokenizer."""
         import open_clip
 
-        config, architecture = self.config, self._architecture()
+        config, architecture = self.config, self._architecture
         if config.allow_untrained:
             network = seeded_module(config.seed, lambda: build(architecture, config.quick_gelu))
         else:
@@ -231,14 +233,14 @@ class Extractor(BaseStage[Config, Item]):
     def compute(self, items: Sequence[Item]) -> Sequence[Mapping[str, Value]]:
         """Return the features of a batch; each tower runs over the items that have its input."""
         results: list[dict[str, Value]] = [{} for _ in items]
-        with_image = [n for n, item in enumerate(items) if not isinstance(item.image, Failure)]
-        with_text = [n for n, item in enumerate(items) if not isinstance(item.text, Failure)]
-        images = [items[n].image for n in with_image]
-        texts = [items[n].text for n in with_text]
+        images = {n: i.image for n, i in enumerate(items) if not isinstance(i.image, Failure)}
+        texts = {n: i.text for n, i in enumerate(items) if not isinstance(i.text, Failure)}
         if images:
-            self._fill(results, with_image, ("clip_image",), self._towers.images(images))  # type: ignore[arg-type]
+            found = self._towers.images(list(images.values()))
+            self._fill(results, list(images), "clip_image", found)
         if texts:
-            self._fill(results, with_text, ("clip_text",), self._towers.texts(texts))  # type: ignore[arg-type]
+            found = self._towers.texts(list(texts.values()))
+            self._fill(results, list(texts), "clip_text", found)
         for item, result in zip(items, results, strict=True):
             result["clip.truncated"] = np.asarray([item.truncated], dtype=np.uint8)
             self._fill_failures(item, result)
@@ -248,13 +250,13 @@ class Extractor(BaseStage[Config, Item]):
         self,
         results: list[dict[str, Value]],
         places: Sequence[int],
-        names: tuple[str],
+        name: str,
         found: Sequence[tuple[NDArray[np.float32], ...]],
     ) -> None:
         for place, (pooled, *tokens) in zip(places, found, strict=True):
-            results[place][names[0]] = pooled.astype(self.config.dtype)
+            results[place][name] = pooled.astype(self.config.dtype)
             if tokens:
-                results[place][f"{names[0]}_tokens"] = tokens[0].astype(np.float16)
+                results[place][f"{name}_tokens"] = tokens[0].astype(np.float16)
 
     def _fill_failures(self, item: Item, result: dict[str, Value]) -> None:
         if isinstance(item.image, Failure):

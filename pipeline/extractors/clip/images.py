@@ -1,8 +1,7 @@
 """Pixels to what the image tower reads: resize, crop or pad, normalise.
 
-Mode ``shortest`` gives, bit for bit, what open_clip's own evaluation transform gives. The centre crop
-of ``shortest`` cuts top and bottom off tall pictures; ``longest`` pads instead, ``squash`` changes
-the aspect.
+Mode ``shortest`` gives, bit for bit, what open_clip's own evaluation transform gives. Its centre
+crop cuts top and bottom off tall pictures; ``longest`` pads instead, ``squash`` changes the aspect.
 
 ``H`` height, ``W`` width, ``S`` side of the square the tower reads.
 """

@@ -162,9 +162,7 @@ class Towers:
             if not self._tokens:
                 return [(vector,) for vector in vectors]
             states = _numpy(hidden)
-        return [
-            (vectors[row], states[row, : len(ids)].copy()) for row, ids in enumerate(batch)
-        ]
+        return [(vectors[row], states[row, : len(ids)].copy()) for row, ids in enumerate(batch)]
 
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the text tower's last states ``(B, T, width)`` for ids ``(B, T)``."""

@@ -64,11 +64,11 @@ class Prompt(Config):
     def repair_messages(self, caption: str, n: int, shape: Shape, previous: str) -> list[Message]:
         """Return the messages that ask again after ``previous`` could not be read."""
         wanted = self.repair.replace("{shape}", self.shapes[shape]).replace("{n}", str(n))
-        return [
-            *self.messages(caption, n, shape),
-            {"role": "assistant", "content": previous},
-            {"role": "user", "content": wanted.strip()},
-        ]
+        messages = self.messages(caption, n, shape)
+        # Some servers refuse messages without content.
+        if previous.strip():
+            messages.append({"role": "assistant", "content": previous})
+        return [*messages, {"role": "user", "content": wanted.strip()}]
 
     def _delimited(self, caption: str) -> str:
         # A caption that holds a delimiter must not end the data early.
