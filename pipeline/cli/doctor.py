@@ -136,7 +136,11 @@ def required_packages() -> dict[str, dict[str, str]]:
 
     from packaging.requirements import Requirement
 
-    metadata = importlib.metadata.metadata(DISTRIBUTION)
+    try:
+        metadata = importlib.metadata.metadata(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        # Run from a source tree that was never installed.
+        return {}
     extras = metadata.get_all("Provides-Extra") or []
     found: dict[str, dict[str, str]] = {name: {} for name in ("core", *extras)}
     includes: dict[str, set[str]] = {name: set() for name in found}

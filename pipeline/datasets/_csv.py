@@ -11,7 +11,8 @@ from __future__ import annotations
 import codecs
 import csv
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Bytes that are not UTF-8 are carried through decoding as half surrogates.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def records(stream: TextIO, delimiter: str, num_fields: int | None = None) -> It
             return
         num_fields = num_fields or len(fields) or None
         if fields and len(fields) == num_fields:
-            yield Record(line, fields)
+            yield Record(line, fields, undecoded(lines.held))
         else:
             yield from _line_by_line(lines.held, line, delimiter, num_fields)
         line += len(lines.held)
@@ -158,28 +161,41 @@ def _line_by_line(
             problem = "a quote is opened and never closed"
         elif num_fields is not None and len(fields) != num_fields:
             problem = f"got {len(fields)} fields, expected {num_fields}"
-        yield Record(number, fields, problem)
+        yield Record(number, fields, problem or undecoded((line,)))
+
+
+def undecoded(texts: Iterable[str]) -> str:
+    """Return why texts of `open_text` cannot be used: some bytes were not UTF-8; else nothing."""
+    if any(not text.isascii() and _UNDECODED.search(text) for text in texts):
+        return "holds bytes that are not UTF-8"
+    return ""
 
 
 def detect_encoding(path: Path) -> str:
     """Return ``utf-8``, ``utf-8-sig``, ``utf-16`` or, when none of them fits, ``cp1252``.
 
+    A file that has more valid than invalid UTF-8 outside ASCII is damaged UTF-8, not cp1252.
+
     Raises:
         DatasetError: The file cannot be read.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
+    last = b""
     try:
         with path.open("rb") as file:
-            chunk = file.read(_CHUNK_BYTES)
-            for mark, name in _BYTE_ORDER_MARKS:
-                if chunk.startswith(mark):
-                    return name
-            while chunk:
+            while chunk := file.read(_CHUNK_BYTES):
+                for mark, name in _BYTE_ORDER_MARKS:
+                    if not last and chunk.startswith(mark):
+                        return name
+                last = chunk
                 decoder.decode(chunk)
-                chunk = file.read(_CHUNK_BYTES)
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return "cp1252"
+        # The few bytes that a character before this chunk may have left over do not matter.
+        text = last.decode("utf-8", "replace")
+        invalid = text.count("\ufffd")
+        valid = sum(not char.isascii() for char in text) - invalid
+        return "utf-8" if valid > invalid else "cp1252"
     except OSError as error:
         raise _unreadable(path, error) from None
     return "utf-8"
@@ -189,11 +205,14 @@ def detect_encoding(path: Path) -> str:
 def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     """Open a text file with line ends kept; failures name the file and what to do.
 
+    In UTF-8 a wrong byte is no failure of the file: see `undecoded`.
+
     Raises:
         DatasetError: The file cannot be read or is not in this encoding.
     """
     try:
-        with path.open("r", encoding=encoding, newline="") as stream:
+        errors = "surrogateescape" if codecs.lookup(encoding).name.startswith("utf-8") else "strict"
+        with path.open("r", encoding=encoding, errors=errors, newline="") as stream:
             yield stream
     except (UnicodeError, LookupError) as error:
         raise DatasetError(

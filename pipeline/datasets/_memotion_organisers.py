@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import DatasetError
-from ._csv import Record, read_text
+from ._csv import Record, read_text, undecoded
 from ._csv import records as csv_records
 from ._memotion_labels import COLUMNS
 
@@ -73,7 +73,7 @@ def plain_records(path: Path, num_fields: int) -> Iterator[Record]:
 
 def _checked(found: Iterator[tuple[int, list[str]]], num_fields: int) -> Iterator[Record]:
     for line, fields in found:
-        problem = ""
+        problem = undecoded(fields)
         if len(fields) != num_fields:
             problem = f"got {len(fields)} fields, expected {num_fields}"
         yield Record(line, fields, problem)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import DatasetError
 from ..manifest import Table
-from ._csv import detect_encoding, open_table, open_text
+from ._csv import detect_encoding, open_table, open_text, undecoded
 
 _SUFFIXES = {
     ".csv": "csv",
@@ -143,6 +143,8 @@ def _json_lines(path: Path, table: Table, columns: Sequence[str]) -> Iterator[Ra
 
 def _json_object(text: str) -> dict[str, Any] | str:
     """Return the object on a line, or why there is none."""
+    if problem := undecoded((text,)):
+        return f"the line {problem}"
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

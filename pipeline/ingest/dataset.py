@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -189,22 +189,27 @@ def _facts(
         for task in manifest.tasks
     }
     flags = Counter(flag for row in rows for flag in row["flags"])
-    known = {item.name: item.sha256 for item in manifest.known_files if item.sha256}
-    unknown = [
-        name
-        for name, sha in sources.items()
-        if os.path.basename(name) in known and known[os.path.basename(name)] != sha
-    ]
+    unknown = _not_as_published(manifest, sources)
     return {
         "reader_version": reader.VERSION,
         "ingest_version": INGEST_VERSION,
         "sources": dict(sources),
-        "sources_not_as_published": sorted(unknown),
+        "sources_not_as_published": unknown,
         "splits": dict(sorted(Counter(str(row["split"]) for row in rows).items())),
         "labels": labels,
         "flags": dict(sorted(flags.items())),
         "duplicates": group_findings(rows, manifest.tasks, LABEL_PREFIX),
     }
+
+
+def _not_as_published(manifest: Manifest, sources: Mapping[str, str]) -> list[str]:
+    """Return the label files whose name is known and whose digest is none of the known ones."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for item in manifest.known_files:
+        if item.sha256:
+            known[os.path.basename(item.name)].add(item.sha256)
+    by_name = ((name, known.get(os.path.basename(name))) for name in sorted(sources))
+    return [name for name, digests in by_name if digests and sources[name] not in digests]
 
 
 def _media_state(root: Path, paths: Iterable[str | None]) -> dict[str, Any]:

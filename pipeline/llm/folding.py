@@ -43,7 +43,7 @@ class Corpus:
     def __init__(self, rows: Iterable[tuple[str, str, str]]) -> None:
         hashes = {True: array("Q"), False: array("Q")}
         for _, split, text in rows:
-            folded = fold_caption(text)
+            folded = fold_caption(text or "")
             if folded:
                 hashes[split == "train"].append(_hash(folded))
         self._train = np.unique(np.frombuffer(hashes[True], dtype=np.uint64))

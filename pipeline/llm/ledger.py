@@ -100,6 +100,9 @@ class Doubtful:
     times: int
 
 
+Claim = Reservation | dict[str, Any] | Held | Doubtful
+
+
 @dataclass(slots=True)
 class Tally:
     """Totals of one provider and model."""
@@ -153,9 +156,7 @@ class Ledger:
         """Return the unsettled reservations of ``owner``."""
         return [entry for entry in self._open.values() if entry.owner == owner]
 
-    def claim(
-        self, wanted: Reservation, caps: Caps, resend_lost: int
-    ) -> Reservation | dict[str, Any] | Held | Doubtful:
+    def claim(self, wanted: Reservation, caps: Caps, resend_lost: int) -> Claim:
         """Ask for the right to send one request.
 
         Args:

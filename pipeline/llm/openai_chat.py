@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AffectflowError, ProviderError
+from ..errors import AffectflowError, BudgetExceeded, ProviderError
 from ..records import Failure
-from .ledger import BATCH_OWNER, Doubtful, Held, Ledger, Reservation
+from .ledger import BATCH_OWNER, Claim, Doubtful, Held, Ledger, Reservation
 from .limits import Backoff, Limiter
 from .link import Link, judge, preflight
 from .provider import Reply
@@ -30,7 +30,7 @@ from .verdicts import Verdict
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-_POLL_S = 0.1
+_POLL_S = 0.05
 
 
 @dataclass(slots=True)
@@ -109,7 +109,10 @@ class ChatProvider:
         while True:
             if self._stop is not None:
                 raise self._stop
-            claim = self.ledger.claim(wanted, self.terms.caps, self.terms.resend_lost)
+            claim = self._try_claim(wanted)
+            if claim is None:
+                await asyncio.sleep(_POLL_S)
+                continue
             if isinstance(claim, Reservation):
                 return claim
             if isinstance(claim, dict):
@@ -119,6 +122,15 @@ class ChatProvider:
             if claim.owner.startswith(BATCH_OWNER):
                 return _in_batch(claim)
             await asyncio.sleep(_POLL_S)
+
+    def _try_claim(self, wanted: Reservation) -> Claim | None:
+        """Claim; None when the budget may suffice once our requests in flight are settled."""
+        try:
+            return self.ledger.claim(wanted, self.terms.caps, self.terms.resend_lost)
+        except BudgetExceeded:
+            if self.ledger.open_reservations(self.ledger.client):
+                return None
+            raise
 
     async def _send(
         self, client: AsyncOpenAI, request: Request, held: Reservation

@@ -190,17 +190,19 @@ class Config(StageConfig):
 
 
 class Stage(BaseStage[Config, str]):
-    """See the module. The engine calls `set_corpus` before `open`."""
+    """See the module. The engine calls `open` and `set_corpus` before the first `compute`."""
 
     NAME = "paraphrase"
     VERSION = 1
     READS = ("clean_text",)
-    NEEDS_CORPUS: ClassVar[bool] = True
+    NEEDS_CORPUS = True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._corpus: Corpus | None = None
-        self._paraphraser: Paraphraser | None = None
+        self._recipe: Recipe | None = None
+        self._ledger: Ledger | None = None
+        self._provider: Provider | None = None
 
     def outputs(self) -> tuple[OutputSpec, ...]:
         """Return the table of children and dropped items."""
@@ -228,38 +230,20 @@ class Stage(BaseStage[Config, str]):
             )
         return ()
 
-    def set_corpus(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Take in ``(key, split, text)`` of every row of the dataset, for the leak guard."""
-        self._corpus = Corpus(rows)
-
     def open(self) -> None:
-        """Read prompt, prices and ledger; nothing is sent.
+        """Check settings, read prompt and prices; nothing is sent.
 
         Raises:
-            ConfigError: The captions of the dataset are not known, or a setting is wrong.
+            ConfigError: A setting is wrong.
         """
-        if self._corpus is None:
-            raise ConfigError(
-                "the captions of the dataset are unknown, so leaks into the test split could not "
-                "be seen",
-                "call set_corpus before open",
-            )
         config = self.config
-        ledger = None if config.provider == "rules" else Ledger(config.folder)
-        self._paraphraser = Paraphraser(
-            recipe=config.recipe(),
-            provider=_provider(config, ledger),
-            ledger=ledger,
-            guards=Guards(
-                corpus=self._corpus,
-                max_kept=config.max_per_parent,
-                word_ratio=config.word_ratio,
-                max_tokens=config.guard_tokens,
-                label_words=config.label_words,
-            ),
-            strict=config.strict_count,
-            writes_reviews=config.provider != "replay",
-        )
+        self._recipe = config.recipe()
+        self._ledger = None if config.provider == "rules" else Ledger(config.folder)
+        self._provider = _provider(config, self._ledger)
+
+    def set_corpus(self, captions: Iterable[tuple[str, str, str]]) -> None:
+        """Take in ``(key, split, text)`` of every row of the dataset, for the leak guard."""
+        self._corpus = Corpus(captions)
 
     def load(self, row: Row) -> str:
         """Return the caption to ask about.
@@ -293,10 +277,41 @@ class Stage(BaseStage[Config, str]):
             ProviderError: Going on makes no sense, for example the budget is spent; everything
                 that was answered until then is in the ledger and is not paid again.
         """
-        if self._paraphraser is None:
-            raise ConfigError("the stage was not opened", "call open before compute")
-        rows = _run(self._paraphraser.run(items))
+        rows = _run(self._paraphraser().run(items))
         return [{self.NAME: row} for row in rows]
+
+    def _paraphraser(self) -> Paraphraser:
+        config = self.config
+        if self._recipe is None or self._provider is None:
+            raise ConfigError("the stage was not opened", "call open before compute")
+        if self._corpus is None:
+            raise ConfigError(
+                "the captions of the dataset are unknown, so leaks could not be seen",
+                "call set_corpus before compute",
+            )
+        guards = Guards(
+            corpus=self._corpus,
+            max_kept=config.max_per_parent,
+            word_ratio=config.word_ratio,
+            max_tokens=config.guard_tokens,
+            label_words=config.label_words,
+        )
+        return Paraphraser(
+            recipe=self._recipe,
+            provider=self._provider,
+            ledger=self._ledger,
+            guards=guards,
+            strict=config.strict_count,
+            writes_reviews=config.provider != "replay",
+        )
+
+
+def profile(name: str) -> dict[str, Any]:
+    """Return the configuration of a profile.
+
+    ``offline``: rules. ``paper``: a language model, which must be named and confirmed.
+    """
+    return {"provider": "openai" if name == "paper" else "rules"}
 
 
 def _provider(config: Config, ledger: Ledger | None) -> Provider:

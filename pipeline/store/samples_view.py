@@ -103,9 +103,7 @@ class SamplesView:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that have labels."""
         names = self._schema.names
-        return tuple(
-            name[len(LABEL_PREFIX) :] for name in names if name.startswith(LABEL_PREFIX)
-        )
+        return tuple(name[len(LABEL_PREFIX) :] for name in names if name.startswith(LABEL_PREFIX))
 
     def labels(self, task: str) -> Labels:
         """Return the labels of one task.

@@ -1,8 +1,8 @@
 """Token embeddings of any Hugging Face encoder, stored ragged: only positions that exist.
 
 Features: ``bert`` (N tokens, width), ``bert.ids`` (N,), ``bert.truncated`` (1,), and with
-``pooled`` also ``bert.pooled`` (width,). An empty text is its special tokens. Default model of the papers:
-Devlin et al. 2019, BERT; offline: all-MiniLM-L6-v2, Wang et al. 2020.
+``pooled`` also ``bert.pooled`` (width,). An empty text is its special tokens. The papers' model is
+BERT base, Devlin et al. 2019; offline it is all-MiniLM-L6-v2.
 
 ``B`` batch, ``N`` tokens of a text, ``T`` padded length, ``D`` width.
 """

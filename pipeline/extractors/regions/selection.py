@@ -47,7 +47,7 @@ def select(
 
 
 def overlapping_pairs(boxes: Tensor, iou: float) -> tuple[Tensor, Tensor]:
-    """Return the pairs ``a != b`` of boxes, two ``(E,)`` int64, that overlap by more than ``iou``."""
+    """Return pairs ``a != b`` of boxes, two ``(E,)`` int64, that overlap by more than ``iou``."""
     import torch
 
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -107,6 +107,16 @@ def test_encodings_are_found(tmp_path: Path, encoding: str, expected: str) -> No
         assert table.header == ["naïve", "b"]
 
 
+def test_a_wrong_byte_in_utf8_costs_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("a,b\n1,é\n2,ü\n3,X\n4,ß\n".encode().replace(b"X", b"\xff"))
+    assert detect_encoding(path) == "utf-8"
+    with open_table(path) as table:
+        found = list(table.records)
+    assert [record.problem for record in found] == ["", "", "holds bytes that are not UTF-8", ""]
+    assert found[3].fields == ["4", "ß"]
+
+
 def test_undecodable_text_says_where(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"a,b\n1,\x81\x8d\n")

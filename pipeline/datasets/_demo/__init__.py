@@ -1,0 +1,1 @@
+"""The generator of the demo dataset: pictures, captions, speech-like audio, deliberate defects."""

@@ -1,0 +1,187 @@
+"""Runs inside one process: resume, retry, explain, adoption, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from affectflow.pipeline.cli.options import load_dag, make_config
+from affectflow.pipeline.engine import plan as planning
+from affectflow.pipeline.engine.explain import explain
+from affectflow.pipeline.engine.retry import rows_to_retry
+from affectflow.pipeline.engine.session import (
+    Session,
+    Summary,
+    execute,
+    failed_rows,
+    latest_run,
+    open_session,
+    reopen,
+)
+from affectflow.pipeline.errors import ConfigError, UsageError
+from support.corpus import make_corpus
+from support.stores import commit_inodes, leftovers, part_digests
+
+SHARDS = ["engine.shard_rows=8"]
+
+
+def session_of(
+    folder: Path, *settings: str, features: str = "fake", store: str = "store", **more: Any
+) -> Session:
+    manifest = folder / "data" / "mini.yaml"
+    if not manifest.exists():
+        make_corpus(folder / "data", 40)
+    config = make_config(
+        str(manifest),
+        str(manifest.parent),
+        "offline",
+        features,
+        more.get("limit"),
+        False,
+        [*SHARDS, *settings],
+    )
+    return open_session(config, folder / store, load_dag("extract"))
+
+
+def run_of(folder: Path, *settings: str, **more: Any) -> Summary:
+    return execute(session_of(folder, *settings, **more), cluster="inline")
+
+
+def test_rows_equal_samples_and_the_second_run_does_nothing(tmp_path: Path) -> None:
+    first = run_of(tmp_path)
+    assert first.exit_code == 0
+    assert (first.samples, first.outputs[0].ok) == (40, 40)
+    before = commit_inodes(tmp_path / "store")
+    second = run_of(tmp_path)
+    assert second.cells == {"cached": 5, "adopted": 0, "done": 0, "failed": 0, "retried": 0}
+    assert commit_inodes(tmp_path / "store") == before
+    assert leftovers(tmp_path / "store") == []
+
+
+def test_failures_are_rows_and_exit_codes_tell(tmp_path: Path) -> None:
+    settings = ('fake.fail_keys=["row-0003", "row-0020"]', "fake.fail_in=compute")
+    inside = run_of(tmp_path, *settings, "engine.max_failed=0.01")
+    assert (inside.exit_code, inside.failed_samples) == (5, 2)
+    again = run_of(tmp_path, *settings, "engine.max_failed=0.2")
+    assert (again.exit_code, again.cells["done"]) == (4, 0)
+    rows = list(failed_rows(session_of(tmp_path, *settings)))
+    assert sorted(row["key"] for row in rows) == ["row-0003", "row-0020"]
+    assert all(row["message"] for row in rows)
+
+
+def test_nothing_written_is_a_failure(tmp_path: Path) -> None:
+    summary = run_of(tmp_path, "fake.fail_every=1", "engine.max_failed=1.0")
+    assert summary.exit_code == 5
+    assert summary.empty == ("fake",)
+
+
+def test_one_changed_parameter_is_named_and_unrelated_ones_invalidate_nothing(
+    tmp_path: Path,
+) -> None:
+    run_of(tmp_path)
+    [finding] = explain(session_of(tmp_path, "fake.seed=9").plan)
+    assert {"parameters.seed"} <= {item.component for item in finding.differences}
+    assert {item.component for item in finding.differences} <= {
+        "parameters.seed",
+        "identity.weights.seed",
+    }
+    for unrelated in ("fake.batch_size=3", "fake.delay_ms=1", "engine.decode_threads=1"):
+        [finding] = explain(session_of(tmp_path, unrelated).plan)
+        assert finding.verdict.startswith("cached")
+
+
+def test_a_library_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from affectflow.pipeline import stage
+    from affectflow.pipeline.extractors import fake
+
+    monkeypatch.setattr(fake.Extractor, "LIBRARIES", ("numpy",))
+    run_of(tmp_path)
+    real = stage.library_version
+    monkeypatch.setattr(stage, "library_version", lambda name: "99.0")
+    [finding] = explain(session_of(tmp_path).plan)
+    [item] = finding.differences
+    assert (item.component, item.stored, item.now) == ("libraries.numpy", real("numpy"), "99.0")
+
+
+def test_a_changed_input_redoes_its_shard_only(tmp_path: Path) -> None:
+    run_of(tmp_path)
+    before = part_digests(tmp_path / "store")
+    rows = tmp_path / "data" / "rows.csv"
+    rows.write_text(rows.read_text().replace("number 20", "number twenty"))
+    [finding] = explain(session_of(tmp_path).plan)
+    assert [item.component for item in finding.differences] == ["samples.row-0020.text"]
+    summary = run_of(tmp_path)
+    assert (summary.cells["adopted"], summary.cells["done"]) == (4, 1)
+    after = set(part_digests(tmp_path / "store").values()) - set(before.values())
+    assert len(after) == 1
+
+
+def test_labels_and_splits_invalidate_nothing(tmp_path: Path) -> None:
+    run_of(tmp_path)
+    rows = tmp_path / "data" / "rows.csv"
+    rows.write_text(rows.read_text().replace("sad", "glad"))
+    manifest = tmp_path / "data" / "mini.yaml"
+    manifest.write_text(manifest.read_text().replace("seed: 7", "seed: 8"))
+    assert run_of(tmp_path).cells["cached"] == 5
+
+
+def test_a_limit_shares_its_full_shards(tmp_path: Path) -> None:
+    run_of(tmp_path, limit=20)
+    summary = run_of(tmp_path)
+    assert (summary.cells["adopted"], summary.cells["done"]) == (2, 3)
+
+
+def test_retry_touches_failed_rows_only(tmp_path: Path) -> None:
+    settings = ('fake.fail_keys=["row-0003", "row-0020"]',)
+    run_of(tmp_path, *settings)
+    before = commit_inodes(tmp_path / "store")
+    session = session_of(tmp_path, *settings)
+    wanted = rows_to_retry(session, None)
+    assert wanted == {("fake", 0): frozenset({"row-0003"}), ("fake", 2): frozenset({"row-0020"})}
+    assert rows_to_retry(session, "decode_error") == {}
+    digests = part_digests(tmp_path / "store")
+    execute(session, cluster="inline", only_keys=wanted)
+    after = commit_inodes(tmp_path / "store")
+    changed = {name.rpartition("/")[2] for name in after if after[name] != before[name]}
+    assert changed == {"part-00000.commit.json", "part-00002.commit.json"}
+    assert part_digests(tmp_path / "store") == digests
+    assert [row["message"] for row in failed_rows(session_of(tmp_path, *settings))] == [
+        "'row-0003' was configured to fail",
+        "'row-0020' was configured to fail",
+    ]
+
+
+def test_a_damaged_part_is_stale(tmp_path: Path) -> None:
+    run_of(tmp_path)
+    digests = part_digests(tmp_path / "store")
+    part = next((tmp_path / "store").glob("features/*/*/*/part-00002.parquet"))
+    part.write_bytes(part.read_bytes()[:-5])
+    [cell] = session_of(tmp_path).plan.todo()
+    assert (cell.shard, cell.state) == (2, "stale")
+    run_of(tmp_path)
+    assert part_digests(tmp_path / "store") == digests
+
+
+def test_a_recorded_run_opens_again(tmp_path: Path) -> None:
+    session = session_of(tmp_path)
+    execute(session, cluster="inline")
+    record = latest_run(session.layout)
+    again = reopen(record, tmp_path / "store", load_dag)
+    assert isinstance(again.plan, planning.Plan)
+    assert again.plan.todo() == []
+    assert json.dumps(record["summary"]["outputs"][0]["ok"]) == "40"
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean fake"):
+        session_of(tmp_path, features="fakes")
+    with pytest.raises(ConfigError, match="unknown key 'sed'; known: .*seed"):
+        session_of(tmp_path, "fake.sed=1")
+    with pytest.raises(ConfigError, match="not in this graph"):
+        session_of(tmp_path, "bert.max_length=8")
+    with pytest.raises(ConfigError, match=r"owner\.key=value"):
+        session_of(tmp_path, "seed")
+    with pytest.raises(ConfigError, match="'max_failed' = 2"):
+        session_of(tmp_path, "engine.max_failed=2")
