@@ -57,28 +57,31 @@ def plan_extract(
     json_output: opt.Json = False,
 ) -> None:
     """Show the grid of nodes and shards: what is cached, stale, missing or failed."""
+    from ..engine.plan import STATES
     from ..engine.session import open_session
     from . import show
 
     config = opt.make_config(dataset, root, profile, features, limit, augment, assignments)
     session = open_session(config, store, opt.load_dag("extract"), show.tell)
     counts = session.plan.counts()
-    states = ("cached", "stale", "missing", "failed")
     if json_output:
         nodes = {
-            name: {"fingerprint": planned.fingerprint, **{s: counts[name][s] for s in states}}
+            name: {
+                "fingerprint": planned.fingerprint,
+                **{state: counts[name][state] for state in STATES},
+            }
             for name, planned in session.plan.nodes.items()
         }
         value = {"dataset": session.samples.dataset, "samples": session.samples.num_rows}
         show.print_json({**value, "shards": len(session.samples.shards), "nodes": nodes})
         return
     rows = [
-        (name, planned.fingerprint, *(counts[name][state] for state in states))
+        (name, planned.fingerprint, *(counts[name][state] for state in STATES))
         for name, planned in session.plan.nodes.items()
     ]
     title = f"{session.samples.dataset}: {session.samples.num_rows:,} samples"
     title += f" in {len(session.samples.shards):,} shards"
-    show.print_table(title, ("node", "fingerprint", *states), rows)
+    show.print_table(title, ("node", "fingerprint", *STATES), rows)
     for warning in session.plan.warnings():
         show.tell(f"warning: {warning}")
 

@@ -22,7 +22,6 @@ class Adopter:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._known: dict[str, dict[str, tuple[str, int]]] = {}
 
     def adopt(self, planned: PlannedNode, shard: int, upstream: Mapping[str, str]) -> bool:
         """Link the parts of one cell; return whether there was something to link.
@@ -33,7 +32,7 @@ class Adopter:
             upstream: Digests of the parts that the cell reads: another digest means other input.
         """
         cell = expected_cell(self._plan, planned, shard)
-        found = self._index(planned).get(cell)
+        found = planned.elsewhere.get(cell)
         if found is None:
             return False
         fingerprint, old_shard = found
@@ -49,16 +48,6 @@ class Adopter:
             link(folder.parent / fingerprint / part_name(old_shard), folder / part_name(shard))
             write_json(folder / commit_name(shard), {**commit, "adopted_from": fingerprint})
         return True
-
-    def _index(self, planned: PlannedNode) -> dict[str, tuple[str, int]]:
-        if planned.name not in self._known:
-            folder = planned.outputs[0][1]
-            self._known[planned.name] = {
-                str(commit["cell"]): (path.parent.name, int(path.name[5:-12]))
-                for path in sorted(folder.parent.glob("*/part-*.commit.json"))
-                if path.parent != folder and (commit := read_json(path)) is not None
-            }
-        return self._known[planned.name]
 
     def _link_quarantine(
         self, planned: PlannedNode, fingerprint: str, old_shard: int, shard: int

@@ -68,7 +68,10 @@ def _finding(plan: Plan, planned: PlannedNode) -> Finding:
     if not missing:
         verdict = f"cached, {total} shards, fingerprint {planned.fingerprint}"
         return Finding(planned.name, planned.fingerprint, verdict)
+    missing -= counts["adoptable"]
     verdict = f"{missing} of {total} shards to compute, fingerprint {planned.fingerprint}"
+    if counts["adoptable"]:
+        verdict += f", {counts['adoptable']} computed before under another"
     if counts["cached"] or counts["stale"]:
         reasons = {
             cell.reason

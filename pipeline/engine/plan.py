@@ -19,7 +19,8 @@ from ..store.samples import SamplesTable
 from ..store.spec import cell_digest, fingerprint_of, recipe_of
 from .graph import SAMPLES, Dag, Node
 
-State = Literal["cached", "stale", "missing", "failed"]
+State = Literal["cached", "adoptable", "stale", "missing", "failed"]
+STATES: tuple[State, ...] = ("cached", "adoptable", "stale", "missing", "failed")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,16 @@ class PlannedNode:
     def quarantine(self) -> Path:
         """Folder of the failed rows."""
         return self.layout.quarantine(self.dataset, self.name, self.fingerprint)
+
+    @cached_property
+    def elsewhere(self) -> dict[str, tuple[str, int]]:
+        """Cells committed under other fingerprints of this node: digest to fingerprint, shard."""
+        folder = self.outputs[0][1]
+        return {
+            str(commit["cell"]): (path.parent.name, int(path.name[5 : -len(".commit.json")]))
+            for path in sorted(folder.parent.glob("*/part-*.commit.json"))
+            if path.parent != folder and (commit := read_json(path)) is not None
+        }
 
     def failed_marker(self, shard: int) -> Path:
         """Return the file that says a whole cell failed, and why."""
@@ -168,6 +179,8 @@ def _grid(plan: Plan) -> Iterator[tuple[tuple[str, int], Cell]]:
                 for by_shard, by_name in zip(commits, sizes, strict=True)
             ]
             state, reason = cell_state(plan, planned, shard, found)
+            if state == "missing" and expected_cell(plan, planned, shard) in planned.elsewhere:
+                state, reason = "adoptable", "computed under another fingerprint"
             if state != "cached" and planned.failed_marker(shard).name in markers:
                 state, reason = "failed", _failed_reason(planned, shard)
             yield (planned.name, shard), Cell(planned.name, shard, state, reason)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _WARN_DAYS = 30
-_BEARER = re.compile(r"(?i)(bearer\s+)\S+")
+_BEARER = re.compile(r"(?i)(bearer\s+)[\w.~+/=-]{8,}")
 
 
 @dataclass(frozen=True, slots=True)

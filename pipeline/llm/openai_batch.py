@@ -249,7 +249,8 @@ class BatchProvider:
 
     async def _download(self, client: AsyncOpenAI, file_id: str) -> bytes:
         response = await self._call(lambda: client.files.content(file_id), _FILE_PATIENCE)
-        return bytes(response.content)
+        text = bytes(response.content).decode("utf-8", "replace")
+        return self.link.scrub(text).encode()
 
     def _merge(self, state: BatchState) -> BatchState:
         """Settle every request of the plan; doing it twice changes nothing."""
@@ -276,7 +277,6 @@ class BatchProvider:
         if status == 200:
             asked = state.requests[held.key]
             facts = completion_facts(json.dumps(body), asked, held.most, self.terms, batch=True)
-            facts["raw"] = self.link.scrub(facts.get("raw") or "")
             if facts["status"] == "answered":
                 return facts
             verdict = Verdict("row", "bad_response", facts["cause"], charged=True)

@@ -143,7 +143,7 @@ class ChatProvider:
                 ),
                 self.link.timeout_s,
             )
-            text, headers = response.text, response.headers
+            text, headers = self.link.scrub(response.text), response.headers
         except asyncio.CancelledError:
             self.ledger.settle([(held, {"status": "unknown", "cause": "interrupted"})])
             raise
@@ -172,7 +172,6 @@ class ChatProvider:
         facts: dict[str, Any],
         verdict: Verdict | None = None,
     ) -> Reply | Verdict:
-        facts["raw"] = self.link.scrub(facts.get("raw") or "")
         self.ledger.settle([(held, facts)])
         if facts["status"] in {"answered", "rejected"}:
             return Reply.of(facts)

@@ -183,8 +183,9 @@ class FakeOpenAI:
         good.reverse()
         for kind, lines in (("output", good), ("error", bad)):
             name = f"file_{batch['id']}_{kind}"
-            self.files[name] = "\n".join(json.dumps(line) for line in lines).encode()
-            batch[f"{kind}_file_id"] = name if lines else None
+            if lines:
+                self.files[name] = "\n".join(json.dumps(line) for line in lines).encode()
+                batch[f"{kind}_file_id"] = name
 
 
 def caption_of(body: dict[str, Any]) -> str:
@@ -234,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fake.models is None:
                 status, value = 404, _error("not_found", "no such route")
         elif path == "/files":
-            value = {"id": f"file_{len(fake.files)}", "object": "file", "purpose": "batch"}
+            value = {"id": f"file_{fake.calls[name] - 1}", "object": "file", "purpose": "batch"}
             value |= {"bytes": 1, "created_at": 1, "filename": "f", "status": "processed"}
             fake.files[value["id"]] = _uploaded(self.headers["content-type"], data)
         elif path.endswith("/content"):

@@ -8,11 +8,29 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .canvas import Colour, Light, ball, gradient, glow, image_of, mix, noise, shadow
+from .canvas import Colour, Light, ball, glow, gradient, image_of, mix, noise, shadow
 
-_FURS: tuple[Colour, ...] = ((226, 142, 66), (120, 116, 122), (58, 54, 60), (232, 222, 206), (150, 104, 70))
-_PAINTS: tuple[Colour, ...] = ((70, 130, 180), (188, 74, 60), (90, 150, 96), (208, 168, 64), (124, 96, 168))
-_FRUITS: tuple[Colour, ...] = ((206, 44, 40), (238, 142, 32), (124, 176, 52), (238, 206, 70), (126, 52, 110))
+_FURS: tuple[Colour, ...] = (
+    (226, 142, 66),
+    (120, 116, 122),
+    (58, 54, 60),
+    (232, 222, 206),
+    (150, 104, 70),
+)
+_PAINTS: tuple[Colour, ...] = (
+    (70, 130, 180),
+    (188, 74, 60),
+    (90, 150, 96),
+    (208, 168, 64),
+    (124, 96, 168),
+)
+_FRUITS: tuple[Colour, ...] = (
+    (206, 44, 40),
+    (238, 142, 32),
+    (124, 176, 52),
+    (238, 206, 70),
+    (126, 52, 110),
+)
 
 
 def cat(rng: np.random.Generator, width: int, height: int, light: Light) -> Image.Image:
@@ -26,7 +44,11 @@ def cat(rng: np.random.Generator, width: int, height: int, light: Light) -> Imag
     draw = ImageDraw.Draw(image)
     droop = light.pick(0.35, 0.12, 0.0) * r
     for side in (-1, 1):
-        ear = [(x + side * r * 0.95, y - r * 0.25), (x + side * r * 0.85, y - r * 1.35 + droop), (x + side * r * 0.2, y - r * 0.85)]
+        ear = [
+            (x + side * r * 0.95, y - r * 0.25),
+            (x + side * r * 0.85, y - r * 1.35 + droop),
+            (x + side * r * 0.2, y - r * 0.85),
+        ]
         draw.polygon(ear, fill=mix(fur, (0, 0, 0), 0.12))
         inner = [((px + x + side * r * 0.7) / 2, (py + y - r * 0.8) / 2) for px, py in ear]
         draw.polygon(inner, fill=(226, 150, 150))
@@ -62,8 +84,15 @@ def robot(rng: np.random.Generator, width: int, height: int, light: Light) -> Im
     draw.rounded_rectangle((x - s, y - s, x + s, y + 0.8 * s), s * 0.28, fill=paint)
     edge = mix(paint, (255, 255, 255), 0.35)
     draw.rounded_rectangle((x - s, y - s, x + s, y - 0.86 * s), s * 0.1, fill=edge)
-    draw.rounded_rectangle((x - 0.8 * s, y - 0.75 * s, x + 0.8 * s, y + 0.6 * s), s * 0.18, fill=(22, 28, 38))
-    ball(image, (x, y - 1.55 * s), s * 0.14, light.pick((120, 120, 200), (240, 200, 80), (90, 230, 120)))
+    draw.rounded_rectangle(
+        (x - 0.8 * s, y - 0.75 * s, x + 0.8 * s, y + 0.6 * s), s * 0.18, fill=(22, 28, 38)
+    )
+    ball(
+        image,
+        (x, y - 1.55 * s),
+        s * 0.14,
+        light.pick((120, 120, 200), (240, 200, 80), (90, 230, 120)),
+    )
     _screen_face(ImageDraw.Draw(image), (x, y), s, light)
     return image
 
@@ -76,7 +105,10 @@ def desk(rng: np.random.Generator, width: int, height: int, light: Light) -> Ima
     rings = 0.5 + 0.5 * np.sin(26 * grain + np.linspace(0, 9, height - edge)[:, None])
     wood = np.asarray((122.0, 82, 52)) + rings[..., None] * np.asarray((36, 26, 18))
     image.paste(image_of(wood), (0, edge))
-    x, s = width * float(rng.uniform(0.42, 0.62)), min(width, height) * float(rng.uniform(0.2, 0.26))
+    x, s = (
+        width * float(rng.uniform(0.42, 0.62)),
+        min(width, height) * float(rng.uniform(0.2, 0.26)),
+    )
     image = shadow(image, (x - 1.4 * s, edge + 0.1 * s, x + 1.4 * s, edge + 0.75 * s))
     _laptop(rng, image, (x, edge + 0.3 * s), s, light)
     side = -1 if rng.random() < 0.5 else 1
@@ -100,7 +132,11 @@ def fruit(rng: np.random.Generator, width: int, height: int, light: Light) -> Im
         colour = _FRUITS[int(rng.integers(len(_FRUITS)))]
         ball(image, (x, y), r, mix(colour, (96, 88, 84), light.pick(0.45, 0.1, 0.0)))
         draw = ImageDraw.Draw(image)
-        draw.line((x, y - r * 0.95, x + r * 0.12, y - r * 1.3), fill=(84, 58, 36), width=max(5, int(r / 11)))
+        draw.line(
+            (x, y - r * 0.95, x + r * 0.12, y - r * 1.3),
+            fill=(84, 58, 36),
+            width=max(5, int(r / 11)),
+        )
         draw.ellipse((x + r * 0.1, y - r * 1.32, x + r * 0.6, y - r * 1.08), fill=(78, 128, 52))
     return image
 
@@ -147,11 +183,21 @@ def _face(
         ex, ey = x + side * r * 0.4, y - r * 0.12
         draw.ellipse((ex - 0.2 * r, ey - tall, ex + 0.2 * r, ey + tall), fill=mix(iris, iris, 0))
         draw.ellipse((ex - 0.09 * r, ey - tall, ex + 0.09 * r, ey + tall), fill=(14, 14, 18))
-        draw.ellipse((ex - 0.09 * r, ey - 0.6 * tall, ex - 0.01 * r, ey - 0.2 * tall), fill=(255, 255, 255))
+        draw.ellipse(
+            (ex - 0.09 * r, ey - 0.6 * tall, ex - 0.01 * r, ey - 0.2 * tall), fill=(255, 255, 255)
+        )
         slope = light.pick(0.14, 0.0, -0.05) * r
-        brow = (ex - side * 0.22 * r, ey - tall - 0.02 * r + slope * 0.2, ex + side * 0.2 * r, ey - tall + slope)
+        brow = (
+            ex - side * 0.22 * r,
+            ey - tall - 0.02 * r + slope * 0.2,
+            ex + side * 0.2 * r,
+            ey - tall + slope,
+        )
         draw.line(brow, fill=(40, 34, 34), width=max(5, int(r / 22)))
-    draw.polygon([(x - 0.1 * r, y + 0.16 * r), (x + 0.1 * r, y + 0.16 * r), (x, y + 0.27 * r)], fill=(206, 110, 116))
+    draw.polygon(
+        [(x - 0.1 * r, y + 0.16 * r), (x + 0.1 * r, y + 0.16 * r), (x, y + 0.27 * r)],
+        fill=(206, 110, 116),
+    )
     _mouth(draw, (x, y + 0.42 * r), r, light.mood, (52, 34, 38))
 
 
@@ -165,7 +211,9 @@ def _mouth(
     x, y = centre
     width = max(6, int(r / 18))
     if mood == 0:
-        draw.line((x - 0.24 * r, y + 0.06 * r, x + 0.24 * r, y + 0.06 * r), fill=colour, width=width)
+        draw.line(
+            (x - 0.24 * r, y + 0.06 * r, x + 0.24 * r, y + 0.06 * r), fill=colour, width=width
+        )
         return
     top = y - 0.2 * r if mood > 0 else y
     box = (x - 0.32 * r, top, x + 0.32 * r, top + 0.4 * r)
@@ -183,7 +231,9 @@ def _screen_face(
         if light.mood > 0:
             draw.arc(box, 180, 360, fill=colour, width=int(s * 0.09))
         else:
-            draw.rectangle((box[0], ey - light.pick(0.05, 0.13, 0) * s, box[2], ey + 0.13 * s), fill=colour)
+            draw.rectangle(
+                (box[0], ey - light.pick(0.05, 0.13, 0) * s, box[2], ey + 0.13 * s), fill=colour
+            )
     _mouth(draw, (x, y + 0.22 * s), s * 1.1, light.mood, colour)
 
 
@@ -192,11 +242,23 @@ def _laptop(
 ) -> None:
     x, y = place
     draw = ImageDraw.Draw(image)
-    base = [(x - 1.05 * s, y - 0.1 * s), (x + 1.05 * s, y - 0.1 * s), (x + 1.3 * s, y + 0.3 * s), (x - 1.3 * s, y + 0.3 * s)]
+    base = [
+        (x - 1.05 * s, y - 0.1 * s),
+        (x + 1.05 * s, y - 0.1 * s),
+        (x + 1.3 * s, y + 0.3 * s),
+        (x - 1.3 * s, y + 0.3 * s),
+    ]
     draw.polygon(base, fill=(168, 172, 180))
-    keys = [(x - 0.9 * s, y - 0.04 * s), (x + 0.9 * s, y - 0.04 * s), (x + 1.0 * s, y + 0.14 * s), (x - 1.0 * s, y + 0.14 * s)]
+    keys = [
+        (x - 0.9 * s, y - 0.04 * s),
+        (x + 0.9 * s, y - 0.04 * s),
+        (x + 1.0 * s, y + 0.14 * s),
+        (x - 1.0 * s, y + 0.14 * s),
+    ]
     draw.polygon(keys, fill=(62, 64, 72))
-    draw.rounded_rectangle((x - 1.05 * s, y - 1.45 * s, x + 1.05 * s, y - 0.08 * s), s * 0.06, fill=(52, 54, 60))
+    draw.rounded_rectangle(
+        (x - 1.05 * s, y - 1.45 * s, x + 1.05 * s, y - 0.08 * s), s * 0.06, fill=(52, 54, 60)
+    )
     screen = light.pick((46, 66, 150), (196, 204, 210), (120, 196, 240))
     inner = (x - 0.96 * s, y - 1.36 * s, x + 0.96 * s, y - 0.18 * s)
     draw.rectangle(inner, fill=screen)
@@ -204,7 +266,9 @@ def _laptop(
     for index, tall in enumerate(np.sort(bars) if light.mood > 0 else -np.sort(-bars)):
         left = x - 0.8 * s + index * 0.27 * s
         top = y - 0.28 * s - float(tall) * 0.9 * s
-        draw.rectangle((left, top, left + 0.18 * s, y - 0.28 * s), fill=mix(screen, (255, 255, 255), 0.6))
+        draw.rectangle(
+            (left, top, left + 0.18 * s, y - 0.28 * s), fill=mix(screen, (255, 255, 255), 0.6)
+        )
 
 
 def _mug(
@@ -214,9 +278,21 @@ def _mug(
     image = shadow(image, (x - 1.1 * s, y - 0.1 * s, x + 1.4 * s, y + 0.4 * s))
     colour = _PAINTS[int(rng.integers(len(_PAINTS)))]
     draw = ImageDraw.Draw(image)
-    draw.arc((x + 0.4 * s, y - 1.3 * s, x + 1.2 * s, y - 0.4 * s), -90, 90, fill=mix(colour, (0, 0, 0), 0.2), width=int(0.16 * s))
-    draw.rounded_rectangle((x - 0.7 * s, y - 1.6 * s, x + 0.7 * s, y + 0.12 * s), 0.2 * s, fill=mix(colour, (255, 255, 255), 0.05))
-    draw.rectangle((x - 0.55 * s, y - 1.45 * s, x - 0.4 * s, y), fill=mix(colour, (255, 255, 255), 0.4))
+    draw.arc(
+        (x + 0.4 * s, y - 1.3 * s, x + 1.2 * s, y - 0.4 * s),
+        -90,
+        90,
+        fill=mix(colour, (0, 0, 0), 0.2),
+        width=int(0.16 * s),
+    )
+    draw.rounded_rectangle(
+        (x - 0.7 * s, y - 1.6 * s, x + 0.7 * s, y + 0.12 * s),
+        0.2 * s,
+        fill=mix(colour, (255, 255, 255), 0.05),
+    )
+    draw.rectangle(
+        (x - 0.55 * s, y - 1.45 * s, x - 0.4 * s, y), fill=mix(colour, (255, 255, 255), 0.4)
+    )
     draw.ellipse((x - 0.7 * s, y - 1.75 * s, x + 0.7 * s, y - 1.42 * s), fill=(64, 38, 26))
     steam = Image.new("L", image.size, 0)
     pen = ImageDraw.Draw(steam)
@@ -234,13 +310,25 @@ def _lamp(image: Image.Image, place: tuple[float, float], s: float, light: Light
     draw = ImageDraw.Draw(image)
     metal = (60, 60, 68)
     draw.ellipse((x - 0.45 * s, y - 0.06 * s, x + 0.45 * s, y + 0.14 * s), fill=metal)
-    draw.line((x, y, x - 0.1 * s, y - 0.9 * s, x + 0.3 * s, y - 1.6 * s), fill=metal, width=int(0.09 * s))
-    shade = [(x + 0.1 * s, y - 1.75 * s), (x + 0.5 * s, y - 1.75 * s), (x + 0.8 * s, y - 1.3 * s), (x - 0.1 * s, y - 1.3 * s)]
+    draw.line(
+        (x, y, x - 0.1 * s, y - 0.9 * s, x + 0.3 * s, y - 1.6 * s), fill=metal, width=int(0.09 * s)
+    )
+    shade = [
+        (x + 0.1 * s, y - 1.75 * s),
+        (x + 0.5 * s, y - 1.75 * s),
+        (x + 0.8 * s, y - 1.3 * s),
+        (x - 0.1 * s, y - 1.3 * s),
+    ]
     draw.polygon(shade, fill=light.pick((92, 84, 84), (170, 120, 70), (226, 96, 70)))
     if light.mood < 0:
         return image
     beam = Image.new("L", image.size, 0)
-    cone = [(x - 0.05 * s, y - 1.3 * s), (x + 0.75 * s, y - 1.3 * s), (x + 1.3 * s, y), (x - 0.5 * s, y)]
+    cone = [
+        (x - 0.05 * s, y - 1.3 * s),
+        (x + 0.75 * s, y - 1.3 * s),
+        (x + 1.3 * s, y),
+        (x - 0.5 * s, y),
+    ]
     ImageDraw.Draw(beam).polygon(cone, fill=70)
     warm = Image.new("RGB", image.size, (255, 236, 170))
     return Image.composite(warm, image, beam.filter(ImageFilter.GaussianBlur(0.15 * s)))

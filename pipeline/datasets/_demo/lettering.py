@@ -126,7 +126,9 @@ def _line(
     reach, bold = pen.reach(round(size)), max(round(size * pen.bold_share), 0)
     place = (round(left), round(top))
     if reach > bold:
-        draw.text(place, text, fill=pen.outline, font=font, stroke_width=reach, stroke_fill=pen.outline)
+        draw.text(
+            place, text, fill=pen.outline, font=font, stroke_width=reach, stroke_fill=pen.outline
+        )
     draw.text(place, text, fill=pen.fill, font=font, stroke_width=bold, stroke_fill=pen.fill)
     box = draw.textbbox(place, text, font=font, stroke_width=max(reach, bold))
     return _quad(box)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .canvas import Colour, Light, gradient, glow, image_of, mix, noise, pixels_of
+from .canvas import Colour, Light, glow, gradient, image_of, mix, noise, pixels_of
 
 _SKIES: tuple[tuple[tuple[Colour, ...], ...], ...] = (
     (((52, 58, 72), (98, 104, 116), (142, 142, 146)), ((30, 34, 52), (70, 66, 88), (120, 96, 104))),
     (((118, 150, 186), (168, 188, 204), (214, 216, 212)), ((96, 122, 150), (180, 188, 190))),
-    (((44, 128, 220), (126, 190, 242), (220, 238, 250)), ((70, 84, 176), (240, 150, 120), (255, 214, 140))),
+    (
+        ((44, 128, 220), (126, 190, 242), (220, 238, 250)),
+        ((70, 84, 176), (240, 150, 120), (255, 214, 140)),
+    ),
 )
 
 
-def mountains(
-    rng: np.random.Generator, width: int, height: int, light: Light
-) -> Image.Image:
+def mountains(rng: np.random.Generator, width: int, height: int, light: Light) -> Image.Image:
     """Ridges behind each other above a lake."""
     sky = _sky(rng, width, height, light)
     image = image_of(sky)
@@ -32,7 +33,9 @@ def mountains(
         base = height * (0.42 + 0.2 * share)
         ridge = _ridge(rng, width, 3 + layer, height * (0.3 - 0.14 * share))
         outline = [(x, base - ridge[x]) for x in range(0, width, 4)]
-        draw.polygon([(0, height), *outline, (width, base), (width, height)], fill=mix(far, near, share))
+        draw.polygon(
+            [(0, height), *outline, (width, base), (width, height)], fill=mix(far, near, share)
+        )
     return _lake(rng, image, round(height * rng.uniform(0.68, 0.76)))
 
 
@@ -41,7 +44,9 @@ def city(rng: np.random.Generator, width: int, height: int, light: Light) -> Ima
     image = image_of(_sky(rng, width, height, light))
     draw = ImageDraw.Draw(image)
     far, near = light.pick(
-        ((92, 94, 108), (28, 28, 38)), ((158, 166, 176), (70, 76, 88)), ((150, 150, 190), (64, 54, 92))
+        ((92, 94, 108), (28, 28, 38)),
+        ((158, 166, 176), (70, 76, 88)),
+        ((150, 150, 190), (64, 54, 92)),
     )
     ground = height * 0.84
     for row in range(3):
@@ -66,7 +71,9 @@ def sea(rng: np.random.Generator, width: int, height: int, light: Light) -> Imag
     pixels = _sky(rng, width, height, light)
     horizon, shore = round(height * rng.uniform(0.4, 0.5)), round(height * 0.76)
     deep, shallow = light.pick(
-        ((38, 52, 66), (82, 98, 106)), ((58, 108, 140), (122, 166, 176)), ((18, 96, 168), (98, 206, 208))
+        ((38, 52, 66), (82, 98, 106)),
+        ((58, 108, 140), (122, 166, 176)),
+        ((18, 96, 168), (98, 206, 208)),
     )
     pixels[horizon:shore] = gradient(width, shore - horizon, [deep, shallow])
     waves = noise(rng, width, shore - horizon, 10, 4)
@@ -94,9 +101,13 @@ def space(rng: np.random.Generator, width: int, height: int, light: Light) -> Im
         pixels[y : y + size, x : x + size] = rng.uniform(120, 255)
     radius = height * float(rng.uniform(0.17, 0.27))
     centre = (width * float(rng.uniform(0.25, 0.75)), height * float(rng.uniform(0.42, 0.58)))
-    pixels = glow(pixels, centre, radius * 1.35, light.pick((70, 60, 110), (90, 120, 160), (255, 190, 120)))
+    pixels = glow(
+        pixels, centre, radius * 1.35, light.pick((70, 60, 110), (90, 120, 160), (255, 190, 120))
+    )
     first, second = light.pick(
-        ((92, 84, 110), (58, 54, 84)), ((150, 166, 176), (96, 118, 140)), ((240, 168, 92), (204, 96, 72))
+        ((92, 84, 110), (58, 54, 84)),
+        ((150, 166, 176), (96, 118, 140)),
+        ((240, 168, 92), (204, 96, 72)),
     )
     image = image_of(_planet(rng, pixels, centre, radius, (first, second)))
     if rng.random() < 0.6:
@@ -112,9 +123,9 @@ def _sky(rng: np.random.Generator, width: int, height: int, light: Light) -> np.
     pixels = glow(pixels, place, height * light.pick(0.08, 0.14, 0.3), disc)
     pixels = glow(pixels, place, height * 0.045, (255, 252, 240))
     veil = np.clip(noise(rng, width, height, 3, 5) - light.pick(0.4, 0.55, 0.6), 0, 1)[..., None]
-    return pixels + (np.asarray(light.pick((70, 74, 84), (238, 240, 242), (255, 252, 250))) - pixels) * (
-        np.clip(2.2 * veil, 0, 0.85)
-    )
+    return pixels + (
+        np.asarray(light.pick((70, 74, 84), (238, 240, 242), (255, 252, 250))) - pixels
+    ) * (np.clip(2.2 * veil, 0, 0.85))
 
 
 def _ridge(rng: np.random.Generator, width: int, peaks: int, tall: float) -> np.ndarray:
@@ -159,10 +170,17 @@ def _windows(
 def _boat(image: Image.Image, place: tuple[float, float], size: float, light: Light) -> None:
     x, y = place
     draw = ImageDraw.Draw(image)
-    hull = [(x - size / 2, y), (x + size / 2, y), (x + size / 3, y + size / 5), (x - size / 3, y + size / 5)]
+    hull = [
+        (x - size / 2, y),
+        (x + size / 2, y),
+        (x + size / 3, y + size / 5),
+        (x - size / 3, y + size / 5),
+    ]
     draw.polygon(hull, fill=light.pick((60, 44, 44), (128, 70, 54), (186, 54, 44)))
     draw.polygon([(x, y - size), (x, y - 6), (x + size / 2.4, y - 6)], fill=(246, 244, 236))
-    draw.polygon([(x - 6, y - size * 0.9), (x - 6, y - 6), (x - size / 3, y - 6)], fill=(222, 218, 210))
+    draw.polygon(
+        [(x - 6, y - size * 0.9), (x - 6, y - 6), (x - size / 3, y - 6)], fill=(222, 218, 210)
+    )
 
 
 def _parasol(
