@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from . import run, state
+from . import doctor, llm, run, state, weights
 
 app = typer.Typer(
     name="pipeline",
@@ -22,6 +22,9 @@ app.add_typer(run.explain_app, name="explain")
 app.command("status")(state.status)
 app.command("retry")(state.retry)
 app.add_typer(state.quarantine_app, name="quarantine")
+app.add_typer(weights.app, name="weights")
+app.add_typer(llm.app, name="llm")
+app.command("doctor")(doctor.doctor)
 
 INTERRUPTED = 130
 

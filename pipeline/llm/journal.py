@@ -64,9 +64,19 @@ class Journal:
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
+                self._close_torn_line()
             except OSError as error:
                 raise unusable(self.path, error) from None
             yield
+
+    def _close_torn_line(self) -> None:
+        """End the line of a writer that died, so that the next one stands alone."""
+        if not self.path.exists() or not (size := self.path.stat().st_size):
+            return
+        with open(self.path, "r+b", buffering=0) as handle:
+            handle.seek(size - 1)
+            if handle.read(1) != b"\n":
+                handle.write(b"\n")
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Write records whole, or not at all; they are on disk when this returns.
@@ -86,8 +96,6 @@ class Journal:
     def _append_bytes(self, data: bytes) -> None:
         with open(self.path, "a+b", buffering=0) as handle:
             size = handle.seek(0, os.SEEK_END)
-            if size and os.pread(handle.fileno(), 1, size - 1) != b"\n":
-                data = b"\n" + data
             try:
                 _write_all(handle.fileno(), data)
                 os.fsync(handle.fileno())

@@ -140,7 +140,10 @@ class Ledger:
         """Take in what other processes wrote."""
         with self._journal.guard:
             for offset, length, record in self._journal.news():
-                self._take_in(offset, length, record)
+                try:
+                    self._take_in(offset, length, record)
+                except (KeyError, TypeError):
+                    self._journal.torn += 1
 
     def answer(self, key: str) -> dict[str, Any] | None:
         """Return the final record of ``key`` as of the last refresh, or None."""
@@ -265,6 +268,8 @@ class Ledger:
         try:
             (self.folder / "clients").mkdir(parents=True, exist_ok=True)
             with self._journal.locked():
+                if self._life is not None:
+                    return
                 self._sweep()
                 handle = open(self._client_file(self.client), "wb")  # noqa: SIM115 - kept open
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -229,7 +229,7 @@ class BatchProvider:
     async def _look(self, client: AsyncOpenAI, state: BatchState) -> BatchState:
         batch = await self._call(lambda: client.batches.retrieve(state.batch_id))
         status = str(batch.status)
-        if status not in _RUNNING | _ENDED:
+        if status not in _RUNNING | _ENDED and status != state.last_status:
             _LOG.warning("batch %s has the unknown status '%s'", state.batch_id, status)
         if status != state.last_status or state.step == "submitted":
             update = {"step": "polling", "last_status": status, "problem": _complaint(batch)}

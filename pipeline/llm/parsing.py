@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_FENCE = re.compile(r"^\s*```[\w-]*[ \t]*\n?(.*?)\n?\s*```\s*$", re.DOTALL)
+_FENCE_LINE = re.compile(r"^[ \t]*```[\w-]*[ \t]*$", re.MULTILINE)
+_FENCES_IN_LINE = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL)
 _NUMBERED = re.compile(r"^\s*\d{1,2}\s*[.)]\s+(\S.*?)\s*$")
 _JSON_START = re.compile(r"[\[{]")
 
@@ -41,7 +42,7 @@ def parse_reply(text: str, n: int, strict: bool = False) -> Parsed:
         strict: Accept exactly ``n``, as the published recipe does; otherwise 1 to ``n`` (of a
             longer JSON array, the first ``n``).
     """
-    bare = _unfenced(text).strip()
+    bare = _unfenced(text)
     if not bare:
         return Parsed(problem="empty reply")
     parsed = _from_json(bare) or _from_numbers(bare) or _from_lines(bare)
@@ -55,7 +56,9 @@ def parse_reply(text: str, n: int, strict: bool = False) -> Parsed:
 
 
 def _unfenced(text: str) -> str:
-    found = _FENCE.match(text)
+    # A fence may lack its end when the reply was cut off.
+    text = _FENCE_LINE.sub("", text).strip()
+    found = _FENCES_IN_LINE.match(text)
     return found.group(1) if found else text
 
 

@@ -41,7 +41,8 @@ class Census:
         readable: Samples per modality whose text is not empty or whose file could be read.
         coverage: Output to group to rows ``[ok, absent, failed]``.
         children: Outputs whose rows are children of samples.
-        numbers: Values of each regression task, by task and split.
+        absent: Rows that are absent, by output and reason.
+        numbers: Values of each regression task.
     """
 
     sizes: Counter[Group] = field(default_factory=Counter)
@@ -50,6 +51,7 @@ class Census:
     readable: Counter[str] = field(default_factory=Counter)
     coverage: dict[str, dict[Group, np.ndarray]] = field(default_factory=dict)
     children: set[str] = field(default_factory=set)
+    absent: Counter[tuple[str, str]] = field(default_factory=Counter)
     numbers: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
 
     def values(self, dimension: str) -> list[str]:
@@ -115,29 +117,30 @@ def _count_shard(
     positions = {key: index for index, key in enumerate(table["key"].to_pylist())}
     for planned, name, folder in outputs:
         if shard in folder.commits:
-            found = census.coverage[output_label(planned, name)]
-            _count_output(found, folder, shard, positions, groups, planned.node.rows != SAMPLES)
+            _count_output(census, output_label(planned, name), folder, shard, positions, groups)
 
 
 def _count_output(
-    found: dict[Group, np.ndarray],
+    census: Census,
+    label: str,
     folder: OutputFolder,
     shard: int,
     positions: Mapping[str, int],
     groups: list[tuple[Group, np.ndarray]],
-    children: bool,
 ) -> None:
-    table = folder.table(shard, ["key", "status"])
+    table = folder.table(shard, ["key", "status", "reason"])
     keys = table["key"].to_pylist()
-    try:
-        rows = np.array([positions[source_key(key) if children else key] for key in keys], int)
-    except KeyError as error:
-        raise StoreError(
-            f"'{folder.path}' has a row {error} that is no sample", "run `pipeline verify`"
-        ) from None
+    if label in census.children:
+        keys = [source_key(key) for key in keys]
+    rows = np.array([positions.get(key, -1) for key in keys], int)
+    if (rows < 0).any():
+        lost = keys[int(np.argmin(rows))]
+        raise StoreError(f"'{folder.path}' has a row '{lost}' that is no sample", "pipeline verify")
     codes = np.array([STATUSES.index(status) for status in table["status"].to_pylist()], int)
     for group, mask in groups:
-        found[group] += np.bincount(codes[mask[rows]], minlength=3)
+        census.coverage[label][group] += np.bincount(codes[mask[rows]], minlength=3)
+    absent = table.filter(pc.equal(table["status"], "absent"))["reason"].to_pylist()
+    census.absent.update((label, reason or "not given") for reason in absent)
 
 
 def _groups(table: pa.Table, tasks: Mapping[str, Any]) -> Iterator[tuple[Group, np.ndarray]]:

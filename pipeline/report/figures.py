@@ -61,7 +61,8 @@ def histogram(counts: Sequence[int], low: str, high: str, label: str) -> Markup:
 
     Args:
         counts: Rows per bin, at least one bin.
-        low, high: Text below the first and the last bin.
+        low: Text below the first bin.
+        high: Text below the last bin.
         label: What is counted.
     """
     tallest = max(max(counts), 1)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 Attribute: TypeAlias = str | int | float | bool | None
-Child: TypeAlias = "str | int | float | None | Iterable[Child]"
+Child: TypeAlias = "str | int | float | Iterable[Child] | None"
 
 _VOID = frozenset({"br", "hr", "img", "input", "meta", "rect"})
 

@@ -34,15 +34,12 @@ def seconds_text(seconds: float) -> str:
 
 def size_text(num_bytes: float) -> str:
     """Return a size with its unit."""
-    if num_bytes < 1024:
-        return f"{num_bytes:.0f} B"
-    for unit in ("KiB", "MiB", "GiB"):
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while num_bytes >= 1024 and power < len(units) - 1:
         num_bytes /= 1024
-        if num_bytes < 1024:
-            break
-    else:
-        num_bytes, unit = num_bytes / 1024, "TiB"
-    return f"{num_bytes:.1f} {unit}"
+        power += 1
+    return f"{num_bytes:.1f} {units[power]}" if power else f"{num_bytes:.0f} B"
 
 
 def decimal_text(value: float | None) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from .html import Child, Markup, element
 from .numbers import count_text
 
 MAX_ROWS = 40
+
+Rows: TypeAlias = list[list[Child]]
 
 
 def table(

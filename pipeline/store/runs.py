@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .layout import StoreLayout, read_json
@@ -18,7 +18,7 @@ def run_records(layout: StoreLayout) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def dataset_of(record: dict[str, Any]) -> str:
+def dataset_of(record: Mapping[str, Any]) -> str:
     """Return the name of the dataset a run was about."""
     return str(record["samples"]).partition("@")[0]
 

@@ -20,6 +20,7 @@ from .samples import SamplesTable
 from .tensor import storage_type
 from .writer import file_sha256
 
+COMMIT_FIELDS = {"cell", "rows", "keys", "bytes", "sha256", "upstream"}
 STATUSES = ("ok", "absent", "failed")
 
 
@@ -78,6 +79,10 @@ def check_part(
 ) -> Iterator[str]:
     """Yield what is wrong with one committed part, nothing when it is sound."""
     path = folder.path / part_name(shard)
+    lacking = sorted(COMMIT_FIELDS - set(commit))
+    if lacking:
+        yield f"the commit record lacks {', '.join(lacking)}"
+        return
     try:
         size = path.stat().st_size
         sha = file_sha256(path)
@@ -92,13 +97,14 @@ def check_part(
         return
     try:
         head = pq.read_table(path, columns=["key", "status", "reason"], partitioning=None)
-        expected = keys.of(folder, shard, commit)
     except (OSError, pa.ArrowException) as error:
         yield f"cannot be read: {str(error).splitlines()[0]}"
         return
     rows = head.to_pylist()
+    found = [row["key"] for row in rows]
     yield from _check_type(folder, path)
-    yield from _check_keys([row["key"] for row in rows], expected, commit, folder)
+    yield from _check_own_keys(found, commit)
+    yield from _check_same_keys(found, folder, shard, commit, keys)
     counts = Counter(row["status"] for row in rows)
     if {name: counts[name] for name in STATUSES} != dict(commit["rows"]):
         yield f"rows by status are {dict(counts)}, committed {dict(commit['rows'])}"
@@ -115,34 +121,46 @@ def _check_type(folder: OutputFolder, path: Path) -> Iterator[str]:
         yield f"values are stored as {found}, declared {storage_type(spec)}"
 
 
-def _check_keys(
-    found: list[str], expected: list[str] | None, commit: Mapping[str, Any], folder: OutputFolder
-) -> Iterator[str]:
+def _check_own_keys(found: list[str], commit: Mapping[str, Any]) -> Iterator[str]:
     repeated = [key for key, count in Counter(found).items() if count > 1]
     if repeated:
         yield f"{len(repeated)} keys stand twice, first '{repeated[0]}'"
     if keys_digest(found) != commit["keys"]:
         yield "keys or their order are not those that were committed"
+
+
+def _check_same_keys(
+    found: list[str],
+    folder: OutputFolder,
+    shard: int,
+    commit: Mapping[str, Any],
+    keys: SamplesKeys,
+) -> Iterator[str]:
+    rows = folder.spec["rows"]
+    try:
+        expected = keys.of(folder, shard, commit)
+    except (OSError, pa.ArrowException):
+        # The table that says which keys there must be is damaged, which is reported for itself.
+        return
     if expected is None:
-        yield f"the table '{folder.spec['rows']}' that its rows were made from is not there"
+        yield f"the table '{rows}' that its rows were made from is not there"
     elif found != expected:
         lost, foreign = set(expected) - set(found), set(found) - set(expected)
         what = f"{len(lost)} lost, {len(foreign)} foreign" if lost or foreign else "another order"
-        yield f"keys are not those of '{folder.spec['rows']}': {what}"
+        yield f"keys are not those of '{rows}': {what}"
 
 
 def _check_quarantine(
     folder: OutputFolder, shard: int, rows: Iterable[Mapping[str, Any]], layout: StoreLayout
 ) -> Iterator[str]:
-    output = folder.name if folder.room == "features" else None
+    output = folder.spec["output"]["name"]
     path = layout.quarantine(folder.dataset, str(folder.spec["node"]), folder.fingerprint)
     failed = Counter((row["key"], row["reason"]) for row in rows if row["status"] == "failed")
     try:
         recorded = Counter(
             (row["key"], row["class"])
             for row in quarantine_rows(path, [shard])
-            # A stage that writes a table writes nothing else.
-            if output is None or row["output"] == output
+            if row["output"] == output
         )
     except (OSError, pa.ArrowException) as error:
         yield f"its quarantine cannot be read: {str(error).splitlines()[0]}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 from ..config import canonical_json
+from .layout import SAMPLES_NAME, read_json
 from .samples import SamplesTable, content_digest
 
 _COLUMNS = ("key", "text", "image", "image_sha256", "audio", "audio_sha256", "source", "status")
@@ -15,8 +17,8 @@ _COLUMNS = ("key", "text", "image", "image_sha256", "audio", "audio_sha256", "so
 
 def check_samples(table: SamplesTable) -> Iterator[tuple[int | None, str]]:
     """Yield ``(shard, what is wrong)`` of a samples table."""
-    if not (table.path / "_samples.json").is_file():
-        yield None, "the samples table of the run is not there"
+    if read_json(table.path / SAMPLES_NAME) is None:
+        yield None, f"there is no readable {SAMPLES_NAME}"
         return
     seen: set[str] = set()
     total = 0
@@ -27,7 +29,7 @@ def check_samples(table: SamplesTable) -> Iterator[tuple[int | None, str]]:
             yield shard, f"cannot be read: {str(error).splitlines()[0]}"
             continue
         keys = [row["key"] for row in rows]
-        repeated = {key for key in keys if key in seen} | {k for k in keys if keys.count(k) > 1}
+        repeated = {key for key, count in Counter(keys).items() if count > 1 or key in seen}
         seen.update(keys)
         total += len(rows)
         if repeated:

@@ -13,17 +13,18 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..errors import MissingDependency, WeightsError
 from .quads import clockwise
+from .scaling import detection_size, resized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .detection import Found
+    from .detection import DetectorConfig, Found
 
 _STRIDE = 32
 # Values of the published PP-OCR configuration.
@@ -34,33 +35,29 @@ _SMALLEST_BOX = 5
 _MOST_BOXES = 1000
 
 
-def model_file() -> Path:
-    """Return the detection model inside the installed wheel.
+def model_file(task: Literal["det", "rec"] = "det") -> Path:
+    """Return the model for detection or recognition inside the installed wheel.
 
     Raises:
         MissingDependency: rapidocr is not installed.
-        WeightsError: The wheel holds no detection model.
+        WeightsError: The wheel holds no such model.
     """
     spec = importlib.util.find_spec("rapidocr")
     if spec is None or spec.origin is None:
         raise MissingDependency("rapidocr", "ocr")
-    folder = Path(spec.origin).parent / "models"
-    found = sorted(folder.glob("*det*.onnx"))
+    found = sorted((Path(spec.origin).parent / "models").glob(f"*_{task}_*.onnx"))
     if not found:
         raise WeightsError(
-            "the installed rapidocr brings no detection model", "pip install -U rapidocr"
+            f"the installed rapidocr brings no '{task}' model", "pip install -U rapidocr"
         )
     return found[-1]
 
 
-def identity(recognise: bool) -> dict[str, str]:
+def identity(config: DetectorConfig) -> dict[str, str]:
     """Return the digest of every model file that affects the result."""
-    models = {"detector": model_file()}
-    if recognise:
-        recognisers = sorted(models["detector"].parent.glob("*rec*.onnx"))
-        if not recognisers:
-            raise WeightsError("the installed rapidocr brings no recognition model", "")
-        models["recogniser"] = recognisers[-1]
+    models = {"detector": model_file("det")}
+    if config.recognise:
+        models["recogniser"] = model_file("rec")
     return {
         f"{name}_sha256": hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in models.items()
@@ -68,23 +65,13 @@ def identity(recognise: bool) -> dict[str, str]:
 
 
 class Detector:
-    """The network, loaded once.
+    """The network, loaded once."""
 
-    Args:
-        max_side: Long side in pixels above which the picture is shrunk for detection.
-        min_side: Long side below which it is enlarged.
-        min_score: Mean kernel probability (0 to 1) below which a box is dropped.
-        recognise: Also read the text of every box.
-        threads: Compute threads.
-    """
-
-    def __init__(
-        self, max_side: int, min_side: int, min_score: float, recognise: bool, threads: int
-    ) -> None:
-        self._max_side, self._min_side, self._min_score = max_side, min_side, min_score
-        self._session = _session(model_file(), threads)
+    def __init__(self, config: DetectorConfig, threads: int) -> None:
+        self._config = config
+        self._session = _session(model_file("det"), threads)
         self._input = self._session.get_inputs()[0].name
-        self._recogniser = _recogniser(threads) if recognise else None
+        self._recogniser = _recogniser(threads) if config.recognise else None
 
     def detect(self, image: NDArray[np.uint8]) -> list[Found]:
         """Return quad, score and text of every piece of text in ``(H, W, 3)`` uint8 RGB."""
@@ -92,7 +79,10 @@ class Detector:
         probability = self.kernel_map(image)
         scale = (width / probability.shape[1], height / probability.shape[0])
         found: list[Found] = []
-        for box, score in kernel_boxes(probability, self._min_score):
+        for box, score in kernel_boxes(probability):
+            # Reading is slow: what will be dropped is not read.
+            if score < self._config.min_score:
+                continue
             quad = np.clip(box * np.float32(scale), 0, (width - 1, height - 1))
             quad = clockwise(quad.astype(np.float32))
             text = "" if self._recogniser is None else _read(self._recogniser, image, quad)
@@ -101,29 +91,18 @@ class Detector:
 
     def kernel_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability ``(h, w)`` that a pixel belongs to the kernel of a text."""
-        import cv2
-
-        size = detection_size(image.shape[1], image.shape[0], self._min_side, self._max_side)
+        limits = (self._config.min_side, self._config.max_side)
+        size = detection_size(image.shape[1], image.shape[0], *limits, multiple=_STRIDE)
         # The network was trained on BGR.
-        resized = cv2.resize(image[:, :, ::-1], size, interpolation=cv2.INTER_LINEAR)
-        values = resized.astype(np.float32) / np.float32(127.5) - np.float32(1)
+        pixels = resized(image, size)[:, :, ::-1]
+        values = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
         batch = np.ascontiguousarray(values.transpose(2, 0, 1)[None])  # (1, 3, h, w)
         result: NDArray[np.float32] = self._session.run(None, {self._input: batch})[0][0, 0]
         return result
 
 
-def detection_size(width: int, height: int, min_side: int, max_side: int) -> tuple[int, int]:
-    """Return width and height for detection: long side in the range, multiples of 32."""
-    longest = max(width, height)
-    scale = min(max(longest, min_side), max_side) / longest
-    return (
-        max(_STRIDE, round(width * scale / _STRIDE) * _STRIDE),
-        max(_STRIDE, round(height * scale / _STRIDE) * _STRIDE),
-    )
-
-
 def kernel_boxes(
-    probability: NDArray[np.float32], min_score: float
+    probability: NDArray[np.float32],
 ) -> list[tuple[NDArray[np.float32], float]]:
     """Return box ``(4, 2)`` in map pixels and mean probability of every blob of the map.
 
@@ -142,8 +121,6 @@ def kernel_boxes(
             continue
         corners = cv2.boxPoints((centre, (across, along), angle))
         score = _mean_inside(probability, corners)
-        if score < min_score:
-            continue
         growth = _UNCLIP_RATIO * across * along / (across + along)
         grown = (across + growth, along + growth)
         if min(grown) >= _SMALLEST_BOX:
@@ -183,12 +160,11 @@ def _recogniser(threads: int) -> Any:
 
     from rapidocr import RapidOCR
 
-    recogniser = sorted(model_file().parent.glob("*rec*.onnx"))[-1]
     engine = RapidOCR(
         params={
             "Global.log_level": "critical",
             "Global.text_score": 0.0,
-            "Rec.model_path": str(recogniser),
+            "Rec.model_path": str(model_file("rec")),
             "EngineConfig.onnxruntime.intra_op_num_threads": threads,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
         }

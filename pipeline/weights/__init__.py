@@ -13,7 +13,7 @@ Nothing here is called while features are extracted except `locate` and `identit
 never downloaded by a run.
 """
 
-from .catalogue import Weights, WeightsFile, catalogue, entry
+from .catalogue import Weights, WeightsFile, entry, read_catalogue
 from .digests import digest_of
 from .folder import identity_of, identity_of_folder, locate, locate_file, weights_folder
 from .inventory import FileState, Status, fetch, import_file, statuses, verify
@@ -23,7 +23,6 @@ __all__ = [
     "Status",
     "Weights",
     "WeightsFile",
-    "catalogue",
     "digest_of",
     "entry",
     "fetch",
@@ -32,6 +31,7 @@ __all__ = [
     "import_file",
     "locate",
     "locate_file",
+    "read_catalogue",
     "statuses",
     "verify",
     "weights_folder",

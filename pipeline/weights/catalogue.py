@@ -121,12 +121,13 @@ class Weights(Config):
         return f"{hub}/{self.source.repository}/resolve/{revision}/{file.name}"
 
 
-def catalogue(path: Path = CATALOGUE_FILE) -> dict[str, Weights]:
+def read_catalogue(path: Path | None = None) -> dict[str, Weights]:
     """Return every entry by name.
 
     Raises:
         ManifestError: The file does not validate.
     """
+    path = path or CATALOGUE_FILE
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         return {name: Weights.model_validate({"name": name, **v}) for name, v in values.items()}
@@ -144,7 +145,7 @@ def entry(name: str) -> Weights:
     Raises:
         UsageError: The name is unknown; the nearest names are listed.
     """
-    known = catalogue()
+    known = read_catalogue()
     if name not in known:
         raise UsageError(unknown_name("weights", name, known))
     return known[name]

@@ -21,7 +21,6 @@ from .catalogue import WeightsFile
 Progress = Callable[[str, int, int | None], None]
 
 ATTEMPTS = 5
-CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60.0
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
@@ -146,7 +145,8 @@ def _write(job: Download, response: httpx.Response, offset: int, progress: Progr
     done = offset
     with job.part.open("r+b" if offset else "wb") as file:
         file.seek(offset)
-        for chunk in response.iter_bytes(CHUNK_BYTES):
+        # Chunks as they come: collecting them to a size would lose the last when the line breaks.
+        for chunk in response.iter_raw():
             file.write(chunk)
             done += len(chunk)
             if job.file.size is not None and done > job.file.size:

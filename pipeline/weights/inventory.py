@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import AffectflowError, WeightsError
-from .catalogue import Weights, WeightsFile, catalogue
+from .catalogue import Weights, WeightsFile, read_catalogue
 from .digests import digest_of
 from .folder import home_of, how_to_get, locate, paths_of, resolve, weights_folder
 
@@ -72,7 +72,7 @@ class Status:
 
 def statuses() -> list[Status]:
     """Return every entry of the catalogue and whether it is usable here; no file is hashed."""
-    return [_status(weights) for weights in catalogue().values()]
+    return [_status(weights) for weights in read_catalogue().values()]
 
 
 def _status(weights: Weights) -> Status:

@@ -159,7 +159,7 @@ class FakeOpenAI:
                 batch["status"] = "in_progress"
                 return batch
             batch["status"] = self.batch_end
-            if self.batch_end != "failed":
+            if self.batch_end in {"completed", "expired"}:
                 self._finish_batch(batch)
             return batch
 
@@ -259,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             fake.in_flight += 1
             fake.most_in_flight = max(fake.most_in_flight, fake.in_flight)
             fake.bodies.append(body)
-            fake.headers.append(dict(self.headers.items()))
+            fake.headers.append({name.lower(): value for name, value in self.headers.items()})
             arrival = fake.arrivals[caption]
             fake.arrivals[caption] += 1
             planned = fake.faults.get(caption, [])

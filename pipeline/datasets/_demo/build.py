@@ -35,7 +35,7 @@ _SCENES = (
     outdoors.space,
     indoors.fruit,
 )
-_SIZES = ((640, 480), (560, 560), (480, 600), (720, 480), (600, 450))
+_SIZES = ((560, 420), (480, 480), (420, 520), (600, 400), (500, 376))
 _MEME, _CLIP, _ODD = range(3)
 # Shares of the labels, and of scenes whose mood is that of the caption.
 _SENTIMENT_SHARES = (0.33, 0.27, 0.4)

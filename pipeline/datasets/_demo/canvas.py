@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 Colour = tuple[float, float, float]
-Pixels = NDArray[np.float64]
+Pixels = NDArray[np.float32]
 
 # Scenes are painted at this multiple of the final size, then reduced: smooth edges.
 SCALE = 2
@@ -37,7 +37,8 @@ def gradient(width: int, height: int, stops: Sequence[Colour]) -> Pixels:
     places = np.linspace(0, len(stops) - 1, height)
     table = np.asarray(stops, dtype=np.float64)
     rows = [np.interp(places, np.arange(len(stops)), table[:, channel]) for channel in range(3)]
-    return np.repeat(np.stack(rows, axis=-1)[:, None, :], width, axis=1)
+    column = np.stack(rows, axis=-1).astype(np.float32)
+    return np.repeat(column[:, None, :], width, axis=1)
 
 
 def noise(rng: np.random.Generator, width: int, height: int, cells: int, octaves: int) -> Pixels:
@@ -50,15 +51,20 @@ def noise(rng: np.random.Generator, width: int, height: int, cells: int, octaves
         cells: Grid cells along the longer side in the first octave; doubled in each next one.
         octaves: Number of grids.
     """
-    total = np.zeros((height, width))
+    total = np.zeros((height, width), dtype=np.float32)
     for octave in range(octaves):
         number = cells * 2**octave
         shape = (max(2, round(number * height / width)), max(2, number))
         grid = Image.fromarray(rng.random(shape).astype(np.float32))
         smooth = np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC))
-        total += smooth.astype(np.float64) / 2**octave
-    low, high = total.min(), total.max()
-    return (total - low) / max(high - low, 1e-9)
+        total += smooth * np.float32(0.5**octave)
+    total -= total.min()
+    return total / max(float(total.max()), 1e-9)
+
+
+def doubled(pixels: Pixels) -> Pixels:
+    """Return the pixels at twice the size: backgrounds are smooth, so half of it is enough."""
+    return np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
 
 
 def image_of(pixels: Pixels) -> Image.Image:
@@ -68,7 +74,12 @@ def image_of(pixels: Pixels) -> Image.Image:
 
 def pixels_of(image: Image.Image) -> Pixels:
     """Return the float pixels ``(H, W, 3)`` of an RGB image."""
-    return np.asarray(image, dtype=np.float64)
+    return np.asarray(image, dtype=np.float32)
+
+
+def rgb(colour: Colour) -> Pixels:
+    """Return a colour as (3,) float, for arithmetic with pixels."""
+    return np.asarray(colour, dtype=np.float32)
 
 
 def mix(first: Colour, second: Colour, share: float) -> tuple[int, int, int]:
@@ -80,22 +91,23 @@ def mix(first: Colour, second: Colour, share: float) -> tuple[int, int, int]:
 def glow(pixels: Pixels, centre: tuple[float, float], radius: float, colour: Colour) -> Pixels:
     """Return the pixels with light added around a point; ``radius`` in pixels."""
     height, width = pixels.shape[:2]
-    y, x = np.mgrid[0:height, 0:width]
-    distance = np.hypot(x - centre[0], y - centre[1])
-    strength = np.exp(-((distance / radius) ** 2))[..., None]
-    return pixels + (np.asarray(colour) - pixels) * strength
+    # A Gaussian of the distance is the product of one along each axis.
+    across = np.exp(-(((np.arange(width) - centre[0]) / radius) ** 2)).astype(np.float32)
+    down = np.exp(-(((np.arange(height) - centre[1]) / radius) ** 2)).astype(np.float32)
+    strength = np.outer(down, across)[..., None]
+    return pixels + (rgb(colour) - pixels) * strength
 
 
 def ball(image: Image.Image, centre: tuple[float, float], radius: float, colour: Colour) -> None:
     """Paint a sphere lit from the upper left, with a highlight, into the image."""
     size = int(2 * radius) + 2
-    axis = (np.arange(size) - size / 2 + 0.5) / radius
+    axis = ((np.arange(size) - size / 2 + 0.5) / radius).astype(np.float32)
     x, y = np.meshgrid(axis, axis)
     inside = np.clip(1 - x**2 - y**2, 0, 1)
     z = np.sqrt(inside)
     diffuse = np.clip(-0.5 * x - 0.6 * y + 0.62 * z, 0, 1)
     shine = np.clip(-0.45 * x - 0.55 * y + 0.7 * z, 0, 1) ** 24
-    shade = np.asarray(colour)[None, None] * (0.35 + 0.75 * diffuse[..., None])
+    shade = rgb(colour) * (0.35 + 0.75 * diffuse[..., None])
     painted = image_of(shade + 190 * shine[..., None])
     edge = np.clip((1 - np.hypot(x, y)) * radius, 0, 1) * 255
     mask = Image.fromarray(edge.astype(np.uint8))
@@ -116,7 +128,7 @@ def finished(rng: np.random.Generator, image: Image.Image, size: tuple[int, int]
     """Return the scene at its final size with the edges of a lens and the grain of film."""
     pixels = pixels_of(image.resize(size, Image.Resampling.LANCZOS))
     height, width = pixels.shape[:2]
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    pixels *= (1 - 0.16 * (x**2 + y**2))[..., None]
-    pixels += rng.normal(0, 3.0, (height, width, 1))
-    return image_of(pixels)
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
+    across = np.linspace(-1, 1, width, dtype=np.float32)[None, :] ** 2
+    grain = rng.standard_normal((height, width, 1), dtype=np.float32)
+    return image_of(pixels * (1 - 0.16 * (down + across))[..., None] + 3 * grain)

@@ -53,7 +53,7 @@ _FILLERS: Mapping[str, tuple[str, ...]] = {
         "radio",
         "elevator",
     ),
-    "day": ("monday", "tuesday", "wednesday", "thursday", "friday", "weekend", "birthday"),
+    "day": ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
     "chore": ("homework", "paperwork", "laundry", "ironing", "meetings", "spreadsheets", "dishes"),
     "place": ("library", "station", "beach", "office", "supermarket", "museum", "lake", "harbour"),
     "number": ("two", "three", "five", "seven", "nine", "twelve", "twenty"),

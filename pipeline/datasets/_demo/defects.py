@@ -62,7 +62,7 @@ def jpeg(image: Image.Image, quality: int = 88) -> bytes:
 
 def png(image: Image.Image) -> bytes:
     """Return the image as PNG bytes."""
-    return _saved(image, "PNG")
+    return _saved(image, "PNG", compress_level=4)
 
 
 def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -95,18 +95,20 @@ def _unusual(fresh: Fresh) -> Iterator[Meme]:
     meme = fresh(6)
     yield _special(meme, "odd_16bit.png", _sixteen_bit(meme.picture), "16-bit grey")
     meme = fresh(7)
-    frames = [meme.picture.quantize(128), fresh(4).picture.resize(meme.picture.size).quantize(128)]
+    mirrored = meme.picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    frames = [meme.picture.quantize(128), mirrored.quantize(128)]
     moving = _saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=500)
     yield _special(meme, "odd_animated.gif", moving, "two frames; the first one counts")
 
 
 def _palette(image: Image.Image) -> bytes:
     """Return a palette PNG whose index 255 is transparent, along the left and right edge."""
-    indexed = np.array(image.quantize(255))
+    reduced = image.quantize(255)
+    indexed = np.array(reduced)
     edge = max(4, image.width // 100)
     indexed[:, :edge] = 255
     indexed[:, -edge:] = 255
-    palette = (image.quantize(255).getpalette() or [])[: 255 * 3]
+    palette = (reduced.getpalette() or [])[: 255 * 3]
     picture = Image.fromarray(indexed, mode="P")
     picture.putpalette(palette + [0] * (768 - len(palette)))
     return _saved(picture, "PNG", transparency=255)

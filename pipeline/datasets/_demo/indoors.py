@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .canvas import Colour, Light, ball, glow, gradient, image_of, mix, noise, shadow
+from .canvas import Colour, Light, ball, doubled, glow, gradient, image_of, mix, noise, rgb, shadow
 
 _FURS: tuple[Colour, ...] = (
     (226, 142, 66),
@@ -40,7 +40,7 @@ def cat(rng: np.random.Generator, width: int, height: int, light: Light) -> Imag
     x, y = width * float(rng.uniform(0.38, 0.62)), height * float(rng.uniform(0.52, 0.57))
     r = min(width, height) * float(rng.uniform(0.23, 0.29))
     image = shadow(image, (x - 1.5 * r, y + 1.1 * r, x + 1.5 * r, y + 1.9 * r))
-    _body(image, (x, y + 1.75 * r), 1.15 * r, fur)
+    ball(image, (x, y + 1.75 * r), 1.15 * r, mix(fur, (0, 0, 0), 0.12))
     draw = ImageDraw.Draw(image)
     droop = light.pick(0.35, 0.12, 0.0) * r
     for side in (-1, 1):
@@ -67,7 +67,7 @@ def cat(rng: np.random.Generator, width: int, height: int, light: Light) -> Imag
 def robot(rng: np.random.Generator, width: int, height: int, light: Light) -> Image.Image:
     """A robot with a screen for a face."""
     image = _wall(rng, width, height, light)
-    paint = _PAINTS[int(rng.integers(len(_PAINTS)))]
+    paint = mix(_PAINTS[int(rng.integers(len(_PAINTS)))], (0, 0, 0), 0.0)
     x, y = width * float(rng.uniform(0.36, 0.64)), height * 0.5
     s = min(width, height) * float(rng.uniform(0.2, 0.25))
     image = shadow(image, (x - 1.4 * s, y + 1.7 * s, x + 1.4 * s, y + 2.3 * s))
@@ -102,8 +102,10 @@ def desk(rng: np.random.Generator, width: int, height: int, light: Light) -> Ima
     image = _wall(rng, width, height, light)
     edge = round(height * float(rng.uniform(0.6, 0.68)))
     grain = noise(rng, width, height - edge, 5, 5)
-    rings = 0.5 + 0.5 * np.sin(26 * grain + np.linspace(0, 9, height - edge)[:, None])
-    wood = np.asarray((122.0, 82, 52)) + rings[..., None] * np.asarray((36, 26, 18))
+    rings = 0.5 + 0.5 * np.sin(
+        26 * grain + np.linspace(0, 9, height - edge, dtype=np.float32)[:, None]
+    )
+    wood = rgb((122, 82, 52)) + rings[..., None] * rgb((36, 26, 18))
     image.paste(image_of(wood), (0, edge))
     x, s = (
         width * float(rng.uniform(0.42, 0.62)),
@@ -122,7 +124,7 @@ def fruit(rng: np.random.Generator, width: int, height: int, light: Light) -> Im
     edge = round(height * float(rng.uniform(0.58, 0.66)))
     cloth = light.pick((96, 92, 98), (188, 178, 164), (214, 224, 232))
     weave = noise(rng, width, height - edge, 120, 2)[..., None]
-    image.paste(image_of(np.asarray(cloth) * (0.8 + 0.3 * weave)), (0, edge))
+    image.paste(image_of(rgb(cloth) * (0.8 + 0.3 * weave)), (0, edge))
     number = int(rng.integers(3, 7))
     places = np.linspace(0.2, 0.8, number) + rng.uniform(-0.04, 0.04, number)
     for place in rng.permutation(places):
@@ -148,19 +150,16 @@ def _wall(rng: np.random.Generator, width: int, height: int, light: Light) -> Im
         [(248, 206, 128), (150, 212, 226), (244, 172, 158), (178, 220, 156)],
     )
     tint = tints[int(rng.integers(len(tints)))]
-    pixels = gradient(width, height, [mix(tint, (255, 255, 255), 0.12), mix(tint, (0, 0, 0), 0.22)])
-    place = (width * float(rng.uniform(0.1, 0.9)), height * 0.2)
-    pixels = glow(pixels, place, width * 0.3, mix(tint, (255, 255, 255), light.pick(0.1, 0.3, 0.5)))
-    pixels *= 0.94 + 0.1 * noise(rng, width, height, 30, 4)[..., None]
+    wide, tall = width // 2, height // 2
+    pixels = gradient(wide, tall, [mix(tint, (255, 255, 255), 0.12), mix(tint, (0, 0, 0), 0.22)])
+    place = (wide * float(rng.uniform(0.1, 0.9)), tall * 0.2)
+    pixels = glow(pixels, place, wide * 0.3, mix(tint, (255, 255, 255), light.pick(0.1, 0.3, 0.5)))
+    pixels *= 0.94 + 0.1 * noise(rng, wide, tall, 30, 4)[..., None]
     kind = int(rng.integers(3))
-    step = int(rng.integers(width // 16, width // 7))
-    columns, rows = np.arange(width) // step % 2, np.arange(height) // step % 2
+    step = int(rng.integers(wide // 16, wide // 7))
+    columns, rows = np.arange(wide) // step % 2, np.arange(tall) // step % 2
     pattern = (columns[None, :], rows[:, None], columns[None, :] ^ rows[:, None])[kind]
-    return image_of(pixels * (1 - 0.07 * pattern)[..., None])
-
-
-def _body(image: Image.Image, centre: tuple[float, float], radius: float, fur: Colour) -> None:
-    ball(image, centre, radius, mix(fur, (0, 0, 0), 0.12))
+    return image_of(doubled(pixels * (1 - 0.07 * pattern.astype(np.float32))[..., None]))
 
 
 def _cat_stripes(

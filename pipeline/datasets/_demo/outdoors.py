@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .canvas import Colour, Light, glow, gradient, image_of, mix, noise, pixels_of
+from .canvas import (
+    Colour,
+    Light,
+    Pixels,
+    doubled,
+    glow,
+    gradient,
+    image_of,
+    mix,
+    noise,
+    pixels_of,
+    rgb,
+)
 
 _SKIES: tuple[tuple[tuple[Colour, ...], ...], ...] = (
     (((52, 58, 72), (98, 104, 116), (142, 142, 146)), ((30, 34, 52), (70, 66, 88), (120, 96, 104))),
@@ -77,11 +89,11 @@ def sea(rng: np.random.Generator, width: int, height: int, light: Light) -> Imag
     )
     pixels[horizon:shore] = gradient(width, shore - horizon, [deep, shallow])
     waves = noise(rng, width, shore - horizon, 10, 4)
-    rows = np.linspace(6, 60, shore - horizon)[:, None]
+    rows = np.linspace(6, 60, shore - horizon, dtype=np.float32)[:, None]
     crests = np.clip(np.sin(np.cumsum(rows, axis=0) / 34 + 9 * waves) - 0.72, 0, 1)
     pixels[horizon:shore] += 190 * crests[..., None]
     sand = noise(rng, width, height - shore, 60, 3)[..., None]
-    pixels[shore:] = np.asarray(light.pick((142, 132, 120), (206, 188, 152), (240, 212, 152))) * (
+    pixels[shore:] = rgb(light.pick((142, 132, 120), (206, 188, 152), (240, 212, 152))) * (
         0.84 + 0.24 * sand
     )
     image = image_of(pixels)
@@ -93,8 +105,8 @@ def sea(rng: np.random.Generator, width: int, height: int, light: Light) -> Imag
 def space(rng: np.random.Generator, width: int, height: int, light: Light) -> Image.Image:
     """Stars, a nebula and a banded planet, sometimes with a ring."""
     tint = light.pick((40, 24, 70), (30, 44, 78), (96, 40, 120))
-    cloud = noise(rng, width, height, 4, 5)[..., None] ** 2
-    pixels = np.asarray((8.0, 8, 20)) + cloud * np.asarray(tint) * 1.6
+    cloud = doubled(noise(rng, width // 2, height // 2, 4, 5)[..., None]) ** 2
+    pixels = rgb((8, 8, 20)) + cloud * rgb(tint) * 1.6
     for _ in range(420):
         x, y = int(rng.integers(width - 3)), int(rng.integers(height - 3))
         size = int(rng.integers(1, 4))
@@ -115,20 +127,20 @@ def space(rng: np.random.Generator, width: int, height: int, light: Light) -> Im
     return image
 
 
-def _sky(rng: np.random.Generator, width: int, height: int, light: Light) -> np.ndarray:
+def _sky(rng: np.random.Generator, width: int, height: int, light: Light) -> Pixels:
     choices = _SKIES[light.mood + 1]
-    pixels = gradient(width, height, choices[int(rng.integers(len(choices)))])
-    place = (width * float(rng.uniform(0.1, 0.9)), height * float(rng.uniform(0.16, 0.4)))
+    wide, tall = width // 2, height // 2
+    pixels = gradient(wide, tall, choices[int(rng.integers(len(choices)))])
+    place = (wide * float(rng.uniform(0.1, 0.9)), tall * float(rng.uniform(0.16, 0.4)))
     disc = light.pick((186, 186, 196), (244, 240, 226), (255, 236, 170))
-    pixels = glow(pixels, place, height * light.pick(0.08, 0.14, 0.3), disc)
-    pixels = glow(pixels, place, height * 0.045, (255, 252, 240))
-    veil = np.clip(noise(rng, width, height, 3, 5) - light.pick(0.4, 0.55, 0.6), 0, 1)[..., None]
-    return pixels + (
-        np.asarray(light.pick((70, 74, 84), (238, 240, 242), (255, 252, 250))) - pixels
-    ) * (np.clip(2.2 * veil, 0, 0.85))
+    pixels = glow(pixels, place, tall * light.pick(0.08, 0.14, 0.3), disc)
+    pixels = glow(pixels, place, tall * 0.045, (255, 252, 240))
+    veil = np.clip(noise(rng, wide, tall, 3, 5) - light.pick(0.4, 0.55, 0.6), 0, 1)[..., None]
+    cloud = rgb(light.pick((70, 74, 84), (238, 240, 242), (255, 252, 250)))
+    return doubled(pixels + (cloud - pixels) * np.clip(2.2 * veil, 0, 0.85))
 
 
-def _ridge(rng: np.random.Generator, width: int, peaks: int, tall: float) -> np.ndarray:
+def _ridge(rng: np.random.Generator, width: int, peaks: int, tall: float) -> Pixels:
     """Return heights (W,) in pixels of a jagged ridge."""
     total = np.zeros(width)
     for octave in range(5):
@@ -146,7 +158,7 @@ def _lake(rng: np.random.Generator, image: Image.Image, shore: int) -> Image.Ima
     ripple = np.rint(14 * (noise(rng, width, depth, 40, 2) - 0.5)).astype(int)
     columns = np.clip(np.arange(width)[None, :] + ripple, 0, width - 1)
     water = mirrored[np.arange(depth)[:, None], columns]
-    pixels[shore : shore + depth] = 0.72 * water + np.asarray((12, 22, 34))
+    pixels[shore : shore + depth] = 0.72 * water + rgb((12, 22, 34))
     return image_of(pixels)
 
 
@@ -198,20 +210,24 @@ def _parasol(
 
 def _planet(
     rng: np.random.Generator,
-    pixels: np.ndarray,
+    pixels: Pixels,
     centre: tuple[float, float],
     radius: float,
     colours: tuple[Colour, Colour],
-) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    y, x = np.mgrid[0:height, 0:width]
-    x, y = (x - centre[0]) / radius, (y - centre[1]) / radius
+) -> Pixels:
+    size = int(2 * radius) + 2
+    left, top = int(centre[0] - size / 2), int(centre[1] - size / 2)
+    axis = ((np.arange(size) - size / 2 + 0.5) / radius).astype(np.float32)
+    x, y = np.meshgrid(axis, axis)
     inside = np.clip((1 - np.hypot(x, y)) * radius, 0, 1)[..., None]
     z = np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))
-    bands = 0.5 + 0.5 * np.sin(rng.uniform(7, 14) * (y + 0.12 * noise(rng, width, height, 6, 3)))
-    surface = np.asarray(colours[0]) + (np.asarray(colours[1]) - colours[0]) * bands[..., None]
+    waves = y + 0.12 * noise(rng, size, size, 5, 3)
+    bands = 0.5 + 0.5 * np.sin(np.float32(rng.uniform(7, 14)) * waves)
+    surface = rgb(colours[0]) + (rgb(colours[1]) - rgb(colours[0])) * bands[..., None]
     lit = np.clip(-0.55 * x - 0.4 * y + 0.68 * z, 0.04, 1)[..., None]
-    return pixels + (surface * lit * 1.15 - pixels) * inside
+    patch = pixels[top : top + size, left : left + size]
+    pixels[top : top + size, left : left + size] = patch + (surface * lit * 1.15 - patch) * inside
+    return pixels
 
 
 def _ring(

@@ -11,7 +11,7 @@ from ..context import Context, Section
 from ..figures import legend, stacked_bar
 from ..html import Child, Markup, element, folded, join, note
 from ..numbers import count_text, share_text
-from ..tables import table
+from ..tables import Rows, table
 
 _COLOURS = {
     "ok": "ok",
@@ -41,7 +41,7 @@ def section(context: Context) -> Section:
 def _modalities(census: Census) -> Markup:
     total = census.sizes["all", "all"]
     splits = census.splits()
-    rows = []
+    rows: Rows = []
     for name in ("text", "image", "audio"):
         present = census.sizes["modality", name]
         usable = census.readable[name]
@@ -84,7 +84,7 @@ def _same(census: Census, one: str, other: str) -> bool:
 def _matrix(
     census: Census, columns: dict[str, str], dimensions: Sequence[str], children: bool
 ) -> Markup:
-    rows = []
+    rows: Rows = []
     for dimension in dimensions:
         values = census.splits() if dimension == "split" else census.values(dimension)
         for value in values:

@@ -12,7 +12,7 @@ from ..context import Context, Section
 from ..figures import histogram, legend, stacked_bar
 from ..html import Child, Markup, element, folded, join, note
 from ..numbers import decimal_text, share_text
-from ..tables import table
+from ..tables import Rows, table
 
 _SPLIT_COLOURS = ("split-one", "split-two", "split-three", "split-four")
 _BINS = 20
@@ -36,16 +36,14 @@ def section(context: Context) -> Section:
 def split_colours(census: Census) -> dict[str, str]:
     """Return split to colour class."""
     last = len(_SPLIT_COLOURS) - 1
-    return {
-        name: _SPLIT_COLOURS[min(index, last)] for index, name in enumerate(census.splits())
-    }
+    return {name: _SPLIT_COLOURS[min(index, last)] for index, name in enumerate(census.splits())}
 
 
 def _splits(context: Context) -> Markup:
     census = context.census
     total = census.sizes["all", "all"]
     colours = split_colours(census)
-    rows = [
+    rows: Rows = [
         [
             name,
             census.sizes["split", name],
@@ -99,7 +97,7 @@ def _classes(census: Census, task: str, colours: Mapping[str, str]) -> Markup:
     names = [name for name in census.values(dimension) if census.sizes[dimension, name]]
     names.sort(key=lambda name: name == UNLABELLED)
     most = max((census.sizes[dimension, name] for name in names), default=1)
-    rows = []
+    rows: Rows = []
     for name in names:
         group = (dimension, name)
         parts = {colour: census.by_split[group, split] for split, colour in colours.items()}

@@ -14,7 +14,7 @@ from ..context import Context, Section
 from ..figures import legend, stacked_bar
 from ..html import Child, Markup, code, element, folded, join, note
 from ..numbers import count_text, shortened, size_text
-from ..tables import facts, table
+from ..tables import Rows, facts, table
 
 _MAX_VALUE = 400
 
@@ -59,7 +59,7 @@ def _where(context: Context) -> str:
 
 
 def _outputs(context: Context) -> Markup:
-    rows = []
+    rows: Rows = []
     counts = {(item.node, item.name): item for item in context.summary.outputs}
     for planned in context.session.plan.nodes.values():
         for spec, _ in planned.outputs:
@@ -87,7 +87,7 @@ def _shape(spec: FeatureSpec) -> str:
 
 
 def _recipes(context: Context) -> Markup:
-    found = [
+    found: Rows = [
         [planned.name, planned.recipe["version"], _weights(planned), _parameters(planned)]
         for planned in context.session.plan.nodes.values()
     ]
@@ -131,7 +131,7 @@ def _versions(context: Context) -> Markup:
             for name, version in versions.items():
                 by_version = found.setdefault(name, {})
                 by_version[str(version)] = by_version.get(str(version), 0) + 1
-    rows = [[name, _version_text(versions)] for name, versions in sorted(found.items())]
+    rows: Rows = [[name, _version_text(versions)] for name, versions in sorted(found.items())]
     return table(("library", "version"), rows) if rows else note("No shard is committed.")
 
 

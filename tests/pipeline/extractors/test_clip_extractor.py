@@ -139,7 +139,8 @@ def test_inpainted_image_is_used_where_there_is_one(stage: Extractor, tmp_path: 
 
     row = make_row(tmp_path, "a")
     painted = make_row(tmp_path, "a", upstream={"inpaint": {"image": encode_png(picture(99))}})
-    before, after = run(stage, [row, painted])
+    # One by one: a batch of another size may round the last bit differently.
+    before, after = run(stage, [row])[0], run(stage, [painted])[0]
     assert (before["clip_image"] != after["clip_image"]).any()
     original = run(tiny(image_source="original"), [painted])[0]
     np.testing.assert_array_equal(original["clip_image"], before["clip_image"])
@@ -219,7 +220,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     tensors = {k: v.clone() for k, v in build(TINY, True).state_dict().items()}
     del tensors["visual.conv1.weight"]
     save_file(tensors, tmp_path / "part.safetensors")
-    with pytest.raises(WeightsError, match="visual.conv1.weight"):
+    with pytest.raises(WeightsError, match=r"visual\.conv1\.weight"):
         tiny(allow_untrained=False, file=str(tmp_path / "part.safetensors"))
 
 
