@@ -51,7 +51,12 @@ class _Builder:
         values: dict[str, Any] = dict(profile(self.config.profile)) if profile else {}
         if "ledger" in module.Config.model_fields:
             values["ledger"] = f"{self.store}/llm"
-        return {**values, **_plain(self.config.stages.get(stage, {}))}
+        values |= _plain(self.config.stages.get(stage, {}))
+        if stage == "inpaint":
+            # The result is judged by the detector that found the text, unless another is named.
+            detector = {k: v for k, v in self.values("text_regions").items() if k != "batch_size"}
+            values["detector"] = {**detector, **values.get("detector", {})}
+        return values
 
     def add(self, stage: str) -> None:
         """Add a stage over the samples, after everything it reads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -27,6 +28,7 @@ app.add_typer(llm.app, name="llm")
 app.command("doctor")(doctor.doctor)
 
 INTERRUPTED = 130
+DEBUG_VARIABLE = "AFFECTFLOW_DEBUG"
 
 
 def main() -> None:
@@ -40,8 +42,19 @@ def main() -> None:
         if error.hint:
             typer.echo(f"  what to do: {error.hint}", err=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        typer.echo(f"error: {error.strerror or error}: '{error.filename or ''}'", err=True)
+        typer.echo("  what to do: check that the path exists and its permissions", err=True)
+        sys.exit(AffectflowError.exit_code)
     except KeyboardInterrupt:
         typer.echo("stopped; running the same command again goes on from here", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
+    except Exception as error:
+        # A defect of ours: one line for the user, the traceback for whoever asks for it.
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        typer.echo(f"internal error: {type(error).__name__}: {error}", err=True)
+        typer.echo(f"  what to do: set {DEBUG_VARIABLE}=1 and report what it prints", err=True)
         sys.exit(1)

@@ -100,6 +100,7 @@ class BatchProvider:
         return sorted(plans)
 
     def _sort(self, requests: Sequence[Request]) -> tuple[set[str], list[Request]]:
+        self._drop_half_planned()
         plans: set[str] = set()
         fresh = []
         for request in requests:
@@ -118,11 +119,16 @@ class BatchProvider:
                     f"the request was lost in flight {standing.times} times",
                     "raise paraphrase.resend_lost to send it again",
                 )
-        # A plan that was written but not reserved before its process died would stay forever.
-        for state in self.folder.active():
-            if state.step == "planned" and not self.ledger.open_reservations(state.owner):
-                self.folder.forget(state.plan)
         return plans, fresh
+
+    def _drop_half_planned(self) -> None:
+        """Forget plans whose process died before all of their requests were reserved."""
+        for state in self.folder.active():
+            held = self.ledger.open_reservations(state.owner)
+            if state.step == "planned" and len(held) < len(state.requests):
+                facts = {"status": "released", "cause": "the batch was never submitted"}
+                self.ledger.settle([(entry, facts) for entry in held])
+                self.folder.forget(state.plan)
 
     def _affordable(self, requests: Sequence[Request]) -> list[Request]:
         """Return the requests from the front that surely fit the budget."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -82,7 +83,13 @@ def written_whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise disk_error(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_quietly(temporary)
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a temporary file if it is there; an error here would hide the one that matters."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

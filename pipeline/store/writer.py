@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from ..records import Failure, FeatureSpec, OutputSpec
 from . import tensor
-from .layout import commit_name, disk_error, part_name, written_whole
+from .layout import commit_name, disk_error, part_name, remove_quietly, written_whole
 
 ROW_GROUP_BYTES = 6 * 2**20
 _HEAD = (
@@ -163,7 +163,7 @@ class ShardWriter:
                 with contextlib.suppress(OSError):
                     self._writer.close()
         finally:
-            self._temporary.unlink(missing_ok=True)
+            remove_quietly(self._temporary)
 
     def _close(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """Building the demo dataset: ``labels.jsonl``, ``images/`` and ``audio/`` from a seed.
 
-Everything about an item comes from a generator seeded with (seed, kind, number), so an item does
-not depend on how many others there are.
+Everything about an item comes from a generator seeded with (seed, kind, number). Only its caption
+also depends on the items before it, because no caption is written twice.
 """
 
 from __future__ import annotations

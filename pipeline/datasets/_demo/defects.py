@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from .lettering import Quad, watermark
+from .lettering import Quad, lettered, watermark
 
 HOST = "imgflip.com"
 
@@ -156,12 +156,13 @@ def _near_duplicates(fresh: Fresh) -> Iterator[Meme]:
 
 def _repeated_caption(fresh: Fresh) -> Iterator[Meme]:
     """Yield two pictures with the same words, in train and in test."""
-    meme = fresh(13)
-    words = meme.row["text"]
+    first, second = fresh(13), fresh(14)
     note = "the same caption as in the other split"
+    row = {**first.row, "note": note}
+    yield replace(first, name="repeated_caption_a.jpg", split="train", row=row)
+    words = first.row["text"].lower()
+    picture, boxes = lettered(second.row["scene_only"], words, "", "banner")
+    row = {**row, "style": "banner", "mood": second.row["mood"]}
     yield replace(
-        meme, name="repeated_caption_a.jpg", split="train", row={**meme.row, "note": note}
+        second, name="repeated_caption_b.jpg", split="test", row=row, picture=picture, boxes=boxes
     )
-    other = fresh(14)
-    row = {**other.row, "text": words, "note": note}
-    yield replace(other, name="repeated_caption_b.jpg", split="test", row=row)

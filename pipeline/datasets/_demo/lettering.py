@@ -34,6 +34,7 @@ class Pen:
 # The built-in font has one weight: a stroke in the fill colour makes it bold.
 IMPACT = Pen((255, 255, 255), (0, 0, 0), 0.07, 0.035)
 PRINT = Pen((16, 16, 18), (16, 16, 18), 0.0, 0.02)
+FAINT = Pen((232, 232, 232), (60, 60, 60), 0.06, 0.0)
 YELLOW = Pen((255, 228, 92), (10, 10, 10), 0.07, 0.02)
 
 
@@ -64,7 +65,7 @@ def lettered(
 def watermark(image: Image.Image, text: str) -> Quad:
     """Write a small text into the lower left corner and return its box."""
     font = _font(max(11, round(image.height * 0.026)))
-    return _line(ImageDraw.Draw(image), text, font, PRINT, 4, image.height - 20)
+    return _line(ImageDraw.Draw(image), text, font, FAINT, 6, image.height - 20)
 
 
 def _font(size: int) -> Font:

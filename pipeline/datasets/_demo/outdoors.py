@@ -111,8 +111,9 @@ def space(rng: np.random.Generator, width: int, height: int, light: Light) -> Im
         x, y = int(rng.integers(width - 3)), int(rng.integers(height - 3))
         size = int(rng.integers(1, 4))
         pixels[y : y + size, x : x + size] = rng.uniform(120, 255)
-    radius = height * float(rng.uniform(0.17, 0.27))
-    centre = (width * float(rng.uniform(0.25, 0.75)), height * float(rng.uniform(0.42, 0.58)))
+    # The whole planet lies inside the picture.
+    radius = min(width, height) * float(rng.uniform(0.17, 0.26))
+    centre = (width * float(rng.uniform(0.3, 0.7)), height * float(rng.uniform(0.42, 0.58)))
     pixels = glow(
         pixels, centre, radius * 1.35, light.pick((70, 60, 110), (90, 120, 160), (255, 190, 120))
     )

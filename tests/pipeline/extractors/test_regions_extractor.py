@@ -15,7 +15,11 @@ from affectflow.pipeline.extractors import regions
 from affectflow.pipeline.extractors.regions import Config, Extractor
 from affectflow.pipeline.extractors.regions.backends import Regions, backend_names
 from affectflow.pipeline.extractors.regions.torchvision_backend import Backend, scaled_size
-from affectflow.pipeline.extractors.regions.torchvision_networks import build, head_layers
+from affectflow.pipeline.extractors.regions.torchvision_networks import (
+    ARCHITECTURES,
+    build,
+    head_layers,
+)
 
 
 def tiny(**changes: Any) -> Extractor:
@@ -257,3 +261,31 @@ def test_the_extractor_pads_whatever_a_backend_finds(stage: Extractor, tmp_path:
         np.zeros(0, np.int16),
     )
     check_regions(stage._features(item, nothing), 60, 44)
+
+
+def test_our_resnet50_takes_the_published_tensors() -> None:
+    import torch
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    with torch.device("meta"):
+        ours = build("maskrcnn_resnet50_fpn", 1000)
+        theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    expected = {name: value.shape for name, value in theirs.state_dict().items()}
+    # Published with batch norm frozen, which keeps no count of batches.
+    frozen = {name: shape for name, shape in expected.items() if "num_batches" not in name}
+    assert {name: value.shape for name, value in ours.state_dict().items()} == frozen
+    assert ours.rpn.anchor_generator.sizes == theirs.rpn.anchor_generator.sizes
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_facts_about_networks_are_true(name: str) -> None:
+    import torch
+
+    facts = ARCHITECTURES[name]
+    with torch.device("meta"):
+        network = build(name, 123)
+    assert network.roi_heads.box_predictor.cls_score.in_features == facts.width
+    assert network.roi_heads.box_predictor.cls_score.out_features == facts.classes
+    assert network.backbone.out_channels == facts.pyramid
+    assert hasattr(network.roi_heads.box_head, "fc7") == ("fc7" in facts.layers)
+    assert network.rpn.post_nms_top_n() == 123

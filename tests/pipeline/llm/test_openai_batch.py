@@ -214,6 +214,24 @@ def test_crash_around_every_state_is_resumed_without_a_second_charge(
     assert used(tmp_path).cost_usd == pytest.approx(server.cost_usd)
 
 
+def test_plan_that_was_reserved_in_part_is_planned_again(server, tmp_path, monkeypatch):
+    texts = captions(6)
+    settings = batch_config(tmp_path, server)
+    reserve = Ledger.reserve
+
+    def half(self, wanted, caps):
+        reserve(self, wanted[:3], caps)
+        raise Crash
+
+    monkeypatch.setattr(Ledger, "reserve", half)
+    with pytest.raises(Crash):
+        ask(opened(settings), texts)
+    monkeypatch.setattr(Ledger, "reserve", reserve)
+    assert outcomes(ask(opened(settings), texts)) == ["paraphrased"] * 6
+    assert set(server.bills.values()) == {1}
+    assert used(tmp_path).requests == 6
+
+
 def test_server_errors_around_a_batch_are_tried_again(server, tmp_path, monkeypatch):
     seen: dict[str, int] = {}
     route = FakeOpenAI.create_batch

@@ -71,7 +71,7 @@ def server() -> Iterator[tuple[str, Behaviour]]:
     behaviour = Behaviour()
     handler = type("BoundHandler", (Handler,), {"behaviour": behaviour})
     running = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{running.server_address[1]}/files", behaviour
     running.shutdown()

@@ -1,0 +1,1 @@
+"""Measurements of promises: each module has `run(workdir, quick)` and stands alone."""
