@@ -40,12 +40,13 @@ class StageConfig(Config):
 
 
 class EngineConfig(Config):
-    """How work is cut and scheduled; nothing here changes a value except ``shard_rows``.
+    """How work is cut and scheduled.
 
     Attributes:
         shard_rows: Samples per shard, the unit of work and of retry.
         decode_threads: Threads that read and decode while the model computes.
-        threads: Compute threads per worker (torch, ONNX, OpenCV); 0 divides the cores evenly.
+        threads: Compute threads per worker (torch, ONNX, OpenCV). The default of one makes the
+            bytes of a shard the same for any number of workers; more can change the last bits.
         row_deadline_s: Seconds one sample may take to read and decode.
         cell_deadline_s: Seconds one shard of one stage may take before its worker is replaced.
         retries: How often a shard is tried again after its worker died.
@@ -55,7 +56,7 @@ class EngineConfig(Config):
 
     shard_rows: int = Field(default=256, ge=1, le=1_000_000)
     decode_threads: int = Field(default=2, ge=1, le=64)
-    threads: int = Field(default=0, ge=0, le=256)
+    threads: int = Field(default=1, ge=1, le=256)
     row_deadline_s: float = Field(default=120.0, gt=0)
     cell_deadline_s: float = Field(default=3600.0, gt=0)
     retries: int = Field(default=3, ge=0, le=100)

@@ -16,8 +16,9 @@ from typing import Any
 from ..errors import MissingFiles
 from ..manifest import Manifest
 from ..records import SourceRow
+from ._images import ImageFolders
 from ._json import read_json_lines
-from ._marks import Keys, bad_row, below, find_base, guarded, media_path, text_of, wrong
+from ._marks import Keys, bad_row, below, find_base, guarded, text_of, wrong
 
 VERSION = 1
 
@@ -57,7 +58,9 @@ def read(root: Path, manifest: Manifest) -> Iterator[SourceRow]:
         MissingFiles: As for `label_files`.
         DatasetError: A file is not JSON lines.
     """
-    rows = [row for path in label_files(root, manifest) for row in _rows(path, root)]
+    files = label_files(root, manifest)
+    pictures = ImageFolders(root, [below(root, files[0].parent)])
+    rows = [row for path in files for row in _rows(path, pictures)]
     same: dict[str, list[SourceRow]] = {}
     for row in rows:
         same.setdefault(row.key, []).append(row)
@@ -68,20 +71,20 @@ def read(root: Path, manifest: Manifest) -> Iterator[SourceRow]:
         yield keys.admit(_merged(same[row.key]) if first else row)
 
 
-def _rows(path: Path, root: Path) -> Iterator[SourceRow]:
+def _rows(path: Path, pictures: ImageFolders) -> Iterator[SourceRow]:
     for line, entry in read_json_lines(path):
         origin = f"{path.name}:{line}"
         if isinstance(entry, str):
             yield bad_row(origin, entry)
             continue
         key = _name(entry)
-        yield _guarded_row(entry, key, origin, path, root)
+        yield _guarded_row(entry, key, origin, path.stem, pictures)
 
 
 def _guarded_row(
-    entry: Mapping[str, Any], key: str, origin: str, path: Path, root: Path
+    entry: Mapping[str, Any], key: str, origin: str, name: str, pictures: ImageFolders
 ) -> SourceRow:
-    return guarded(origin, key, lambda: _row(entry, key, origin, path, root))
+    return guarded(origin, key, lambda: _row(entry, key, origin, name, pictures))
 
 
 def _name(entry: Mapping[str, Any]) -> str:
@@ -89,20 +92,22 @@ def _name(entry: Mapping[str, Any]) -> str:
     return image.strip().replace("\\", "/").rpartition("/")[2] if isinstance(image, str) else ""
 
 
-def _row(entry: Mapping[str, Any], key: str, origin: str, path: Path, root: Path) -> SourceRow:
+def _row(
+    entry: Mapping[str, Any], key: str, origin: str, name: str, pictures: ImageFolders
+) -> SourceRow:
     if not key:
         raise wrong(f"img: got {entry.get('img')!r}, expected the path of a picture")
     text, flags = text_of(entry.get("text"))
     return SourceRow(
         key=key,
         text=text,
-        image=media_path(below(root, path.parent), str(entry["img"])),
-        split=_SETS[path.stem],
+        image=pictures.find(str(entry["img"]).strip()),
+        split=_SETS[name],
         labels={"hateful": _label(entry)},
         labels_raw={"label": str(entry["label"])} if "label" in entry else {},
         flags=flags,
         origin=origin,
-        extra={"id": str(entry.get("id", "")), "sets": [path.stem]},
+        extra={"id": str(entry.get("id", "")), "sets": [name]},
     )
 
 

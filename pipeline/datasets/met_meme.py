@@ -19,6 +19,7 @@ from ..errors import DatasetError, MissingFiles
 from ..manifest import Manifest
 from ..records import LabelValue, SourceRow
 from ._csv import Record, records
+from ._images import ImageFolders
 from ._marks import (
     Keys,
     bad_row,
@@ -26,7 +27,6 @@ from ._marks import (
     class_code,
     find_base,
     guarded,
-    media_path,
     plain,
     text_of,
     wrong,
@@ -116,7 +116,7 @@ def _languages(root: Path, manifest: Manifest) -> list[_Language]:
 def _rows(part: _Language, root: Path, manifest: Manifest) -> Iterator[SourceRow]:
     captions, problems = _captions(part)
     options = parse(_Options, manifest.options, f"options of dataset '{manifest.name}'")
-    pictures = _picture_folder(root, part)
+    pictures = ImageFolders(root, [_picture_folder(root, part)])
     classes = {name: task.classes for name, task in manifest.tasks.items()}
     header, found = _table(part.labels, ("sentiment category",))
     used = set()
@@ -142,7 +142,7 @@ class _Source:
     """Where a row comes from: its language, picture folder, line and caption."""
 
     part: _Language
-    pictures: str
+    pictures: ImageFolders
     origin: str
     caption: tuple[str, str, str] | None
     aliases: Mapping[str, str]
@@ -174,7 +174,7 @@ def _row(
     return SourceRow(
         key=key,
         text=text,
-        image=media_path(source.pictures, name),
+        image=source.pictures.find(name),
         labels=_labels(named, classes) if cells else {},
         labels_raw={column: cells[column] for column in named},
         flags=tuple(found),

@@ -26,6 +26,7 @@ from ..manifest import Manifest
 from ..records import LabelValue, SourceRow
 from ..unpickle import load_pickle
 from ._csv import open_table
+from ._images import ImageFolders
 from ._marks import (
     Keys,
     bad_row,
@@ -124,7 +125,7 @@ def read(root: Path, manifest: Manifest) -> Iterator[SourceRow]:
     memes = _memes(root, manifest)
     splits = _read_splits(_base(root))
     classes = _resolve(memes, manifest)
-    pictures = _picture_folder(root)
+    pictures = ImageFolders(root, [_picture_folder(root)])
     keys = Keys()
     for meme in memes:
         row = _guarded_row(meme, splits, classes, pictures)
@@ -319,7 +320,7 @@ def _guarded_row(
     meme: _Meme,
     splits: Mapping[str, str],
     classes: Mapping[str, tuple[str, ...]],
-    pictures: str,
+    pictures: ImageFolders,
 ) -> SourceRow:
     return guarded(meme.origin, meme.name, lambda: _row(meme, splits, classes, pictures))
 
@@ -328,7 +329,7 @@ def _row(
     meme: _Meme,
     splits: Mapping[str, str],
     classes: Mapping[str, tuple[str, ...]],
-    pictures: str,
+    pictures: ImageFolders,
 ) -> SourceRow:
     if meme.problem or not meme.name:
         raise wrong(meme.problem or "the picture's name is empty")
@@ -342,7 +343,7 @@ def _row(
     return SourceRow(
         key=meme.name,
         text=text,
-        image=media_path(pictures, meme.name),
+        image=pictures.find(meme.name),
         split=split,
         labels=labels,
         labels_raw={**meme.named, **meme.coded},

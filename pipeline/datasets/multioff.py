@@ -9,6 +9,7 @@ from ..errors import DatasetError, MissingFiles
 from ..manifest import Manifest
 from ..records import SourceRow
 from ._csv import open_table
+from ._images import ImageFolders
 from ._marks import Keys, bad_row, below, find_base, guarded, media_path, plain, text_of, wrong
 
 VERSION = 1
@@ -47,7 +48,7 @@ def read(root: Path, manifest: Manifest) -> Iterator[SourceRow]:
         DatasetError: A file lacks a column.
     """
     keys = Keys()
-    pictures = media_path(below(root, _base(root)), _PICTURES)
+    pictures = ImageFolders(root, [media_path(below(root, _base(root)), _PICTURES)])
     for split, path in zip(_FILES, label_files(root, manifest), strict=True):
         for row in _rows(path, split, pictures):
             yield keys.admit(row)
@@ -58,7 +59,7 @@ def _base(root: Path) -> Path:
     return find_base(root, _FOLDERS, [*inner, *_FILES.values()])
 
 
-def _rows(path: Path, split: str, pictures: str) -> Iterator[SourceRow]:
+def _rows(path: Path, split: str, pictures: ImageFolders) -> Iterator[SourceRow]:
     with open_table(path, wanted=_COLUMNS) as table:
         header = [plain(name) for name in table.header]
         lacking = [name for name in _COLUMNS if name not in header]
@@ -76,19 +77,23 @@ def _rows(path: Path, split: str, pictures: str) -> Iterator[SourceRow]:
             yield _guarded_row(cells, origin, split, pictures)
 
 
-def _guarded_row(cells: Mapping[str, str], origin: str, split: str, pictures: str) -> SourceRow:
+def _guarded_row(
+    cells: Mapping[str, str], origin: str, split: str, pictures: ImageFolders
+) -> SourceRow:
     name = cells["image_name"].strip()
     return guarded(origin, name, lambda: _row(cells, name, origin, split, pictures))
 
 
-def _row(cells: Mapping[str, str], name: str, origin: str, split: str, pictures: str) -> SourceRow:
+def _row(
+    cells: Mapping[str, str], name: str, origin: str, split: str, pictures: ImageFolders
+) -> SourceRow:
     if not name:
         raise wrong("image_name is empty, expected a file name")
     text, flags = text_of(cells["sentence"])
     return SourceRow(
         key=name,
         text=text,
-        image=media_path(pictures, name),
+        image=pictures.find(name),
         split=split,
         labels={"offensive": _label(cells["label"])},
         labels_raw={"label": cells["label"]},

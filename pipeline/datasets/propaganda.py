@@ -20,6 +20,7 @@ from typing import Any
 from ..errors import MissingFiles, RowError
 from ..manifest import Manifest
 from ..records import LabelValue, SourceRow
+from ._images import ImageFolders
 from ._json import read_json_array, read_json_lines
 from ._marks import (
     Keys,
@@ -45,11 +46,11 @@ _SPAN_FOLDERS = ("text_spans", "data", "")
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The files of one split; ``memes`` is None where task 3 is not there."""
+    """The files of one split."""
 
     split: str
-    memes: Path | None
-    pictures: str = ""
+    memes: Path
+    pictures: ImageFolders
     texts: Path | None = None
     spans: Path | None = None
 
@@ -118,7 +119,7 @@ def _baseline_part(root: Path, base: Path, split: str) -> _Part:
     return _Part(
         split,
         memes=base / _LINES[split],
-        pictures=media_path(below(root, base), folder),
+        pictures=ImageFolders(root, [media_path(below(root, base), folder)]),
         texts=_first([place / f"{stem}1.txt" for place in places]),
         spans=_first([place / f"{stem}2.txt" for place in places]),
     )
@@ -137,7 +138,8 @@ def _corpus_parts(root: Path, manifest: Manifest) -> list[_Part]:
         if memes is None and (archive.is_file() or texts or spans):
             packed.append(_packed_line(root, archive))
         elif memes is not None:
-            parts.append(_Part(split, memes, below(root, _pictures(memes)), texts, spans))
+            pictures = ImageFolders(root, [below(root, _pictures(memes))])
+            parts.append(_Part(split, memes, pictures, texts, spans))
     if packed:
         raise MissingFiles(manifest.name, packed, manifest.obtain)
     return parts
@@ -173,7 +175,6 @@ def _first(places: Sequence[Path]) -> Path | None:
 
 def _rows(part: _Part, manifest: Manifest) -> Iterator[SourceRow]:
     texts = _text_labels(part)
-    assert part.memes is not None
     for origin, entry in _entries(part.memes):
         if isinstance(entry, str):
             yield bad_row(origin, entry)
@@ -247,7 +248,7 @@ def _row(
     return SourceRow(
         key=key,
         text=text,
-        image=media_path(part.pictures, image) if image else None,
+        image=part.pictures.find(image) if image else None,
         split=part.split,
         labels=labels,
         labels_raw=raw,

@@ -42,7 +42,7 @@ def run_cell(task: CellTask) -> Receipt:
         AffectflowError: The run cannot go on (weights, provider, disk, a broken contract).
     """
     start = time.perf_counter()
-    set_threads(task.engine.threads or 1)
+    set_threads(task.engine.threads)
     stage = opened_stage(task)
     outputs = stage.outputs()
     clock = Clock()
@@ -92,7 +92,7 @@ def opened_stage(task: CellTask) -> BaseStage[Any, Any]:
         raise missing_dependency(error) from error
     if stage.NEEDS_CORPUS:
         stage.set_corpus(SamplesTable(Path(task.samples)).iter_captions())
-    set_threads(task.engine.threads or 1)
+    set_threads(task.engine.threads)
     _OPENED[name] = stage
     return stage
 
@@ -221,7 +221,7 @@ def commit_record(
         "attempt": task.attempt,
         "runtime": {
             **stage.config.runtime_parameters(),
-            "threads": task.engine.threads or 1,
+            "threads": task.engine.threads,
             "machine": platform.machine(),
             "python": platform.python_version(),
         },

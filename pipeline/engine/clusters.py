@@ -152,7 +152,7 @@ def _local(workers: int, engine: EngineConfig) -> Iterator[Executor]:
     import dask
     from distributed import Client, LocalCluster
 
-    threads = str(engine.threads or 1)
+    threads = str(engine.threads)
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     settings = {
         "distributed.scheduler.allowed-failures": 0,

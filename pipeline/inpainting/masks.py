@@ -27,7 +27,8 @@ def text_mask(
 
     Args:
         quads: ``(4, 2)`` float32 each, in pixels.
-        height, width: Size of the picture.
+        height: Of the picture, in pixels.
+        width: Likewise.
         dilate_frac: Margin as a share of each quad's own text height.
         min_dilate_px: Smallest margin in pixels.
     """
@@ -52,7 +53,8 @@ def _cover(mask: NDArray[np.uint8], quad: NDArray[np.float32], margin: int) -> N
     shifted = quad - np.array((left, top), dtype=np.float32)
     window = geometry.fill([shifted], bottom - top, right - left)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
-    mask[top:bottom, left:right] |= cv2.dilate(window, disc)
+    grown = np.asarray(cv2.dilate(window, disc), dtype=np.uint8)
+    mask[top:bottom, left:right] |= grown
 
 
 def cover(mask: NDArray[np.uint8]) -> float:

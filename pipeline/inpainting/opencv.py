@@ -56,16 +56,14 @@ class Inpainter:
         scale = self._side / longest
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small, small_mask = shrink(image, mask, size)
-        filled: NDArray[np.uint8] = cv2.resize(
-            self._inpaint(small, small_mask), (width, height), interpolation=cv2.INTER_LINEAR
-        )
-        return filled
+        filled = self._inpaint(small, small_mask)
+        enlarged = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(enlarged, dtype=np.uint8)
 
     def _inpaint(self, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         import cv2
 
-        result: NDArray[np.uint8] = cv2.inpaint(image, mask, self._radius, self._flag)
-        return result
+        return np.asarray(cv2.inpaint(image, mask, self._radius, self._flag), dtype=np.uint8)
 
 
 def shrink(

@@ -102,17 +102,19 @@ class Guards:
         return decisions
 
     def _reason(self, source: str, text: str, passed: Sequence[str]) -> str:
-        checks = (
-            repeats(source, text, passed),
-            self._leak(text),
-            "foreign_link" if has_foreign_link(source, text) else "",
-            "refusal" if is_refusal(source, text) else "",
-            self._length(source, text),
-            "script" if script_differs(source, text) else "",
-            "language" if language_differs(source, text) else "",
-            "label_word" if self._has_label_word(source, text) else "",
-        )
-        return next((reason for reason in checks if reason), "")
+        if reason := repeats(source, text, passed) or self._leak(text):
+            return reason
+        if has_foreign_link(source, text):
+            return "foreign_link"
+        if is_refusal(source, text):
+            return "refusal"
+        if reason := self._length(source, text):
+            return reason
+        if script_differs(source, text):
+            return "script"
+        if language_differs(source, text):
+            return "language"
+        return "label_word" if self._has_label_word(source, text) else ""
 
     def _leak(self, text: str) -> str:
         owner = self.corpus.owner(text)

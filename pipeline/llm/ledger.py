@@ -202,8 +202,7 @@ class Ledger:
             BudgetExceeded: Together they could pass a cap.
         """
         with self.writing():
-            known = {entry.id for entry in self._open.values()}
-            fresh = [entry for entry in wanted if entry.id not in known]
+            fresh = [entry for entry in wanted if entry.id not in self._open]
             if not fresh:
                 return
             caps.check(self.used(), sum((entry.most for entry in fresh), Usage()))

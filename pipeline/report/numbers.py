@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+# A number and its sign stay on one line.
+_PERCENT = "\u00a0%"
+
 
 def count_text(number: int) -> str:
     """Return a count with thousands set apart."""
     return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a count with its noun, in the plural where there is not exactly one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def share_text(part: float, whole: float) -> str:
@@ -14,11 +22,11 @@ def share_text(part: float, whole: float) -> str:
         return "–"
     percent = 100 * part / whole
     if percent in (0, 100):
-        return f"{percent:.0f} %"
+        return f"{percent:.0f}{_PERCENT}"
     shown = f"{percent:.1f}"
     if shown in ("0.0", "100.0"):
-        return "< 0.1 %" if shown == "0.0" else "> 99.9 %"
-    return f"{shown} %"
+        shown = "<\u00a00.1" if shown == "0.0" else ">\u00a099.9"
+    return f"{shown}{_PERCENT}"
 
 
 def seconds_text(seconds: float) -> str:

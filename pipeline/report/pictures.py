@@ -42,7 +42,12 @@ class Gallery:
     left_bytes: int = MAX_PAGE_BYTES
 
     def sample(
-        self, name: str | None, alt: str, *caption: Child, pixels: int = THUMBNAIL_PIXELS
+        self,
+        name: str | None,
+        alt: str,
+        *caption: Child,
+        pixels: int = THUMBNAIL_PIXELS,
+        terse: bool = False,
     ) -> Markup:
         """Return the figure of a sample's own image, or of the reason why there is none.
 
@@ -51,6 +56,7 @@ class Gallery:
             alt: Text in place of the picture.
             caption: What stands below it.
             pixels: Longest side.
+            terse: Without a picture, leave the cause to the caption.
         """
         if name is None:
             return placeholder("no image", "the sample has no image", *caption)
@@ -59,12 +65,18 @@ class Gallery:
         try:
             return self.encoded(read_bytes(self.root, name), name, alt, *caption, pixels=pixels)
         except RowError as error:
-            return placeholder(error.code, error.message, *caption)
+            return placeholder(error.code, error.message, *caption, terse=terse)
 
     def encoded(
-        self, data: bytes, name: str, alt: str, *caption: Child, pixels: int = THUMBNAIL_PIXELS
+        self,
+        data: bytes,
+        name: str,
+        alt: str,
+        *caption: Child,
+        pixels: int = THUMBNAIL_PIXELS,
+        covered: bool = True,
     ) -> Markup:
-        """Return the figure of encoded image bytes.
+        """Return the figure of encoded image bytes, blurred when ``covered``.
 
         Raises:
             RowError: The bytes are no image.
@@ -75,14 +87,16 @@ class Gallery:
             return placeholder("left out", "the page holds enough pictures already", *caption)
         self.left_bytes -= len(address)
         source = f"data:image/jpeg;base64,{address}"
+        kind = "frame blur" if covered else "frame"
         picture = element("img", src=source, alt=shortened(alt, 120), loading="lazy")
-        frame = element("span", picture, class_="frame blur", tabindex=0)
+        frame = element("span", picture, class_=kind, tabindex=0)
         return element("figure", frame, element("figcaption", *caption), class_="thumb")
 
 
-def placeholder(word: str, reason: str, *caption: Child) -> Markup:
+def placeholder(word: str, reason: str, *caption: Child, terse: bool = False) -> Markup:
     """Return the figure that stands where a picture would be, saying why there is none."""
-    words = (element("b", word.replace("_", " ")), element("small", shortened(reason, 110)))
+    cause = None if terse else element("small", shortened(reason, 110))
+    words = (element("b", word.replace("_", " ")), cause)
     frame = element("span", *words, class_="frame empty", title=shortened(reason, 400))
     return element("figure", frame, element("figcaption", *caption), class_="thumb")
 

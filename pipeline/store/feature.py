@@ -253,8 +253,7 @@ def _gather(
 
 def _gather_values(folder: OutputFolder, masks: list[np.ndarray], memory_map: bool) -> Values:
     spec = folder.feature
-    if not spec.ragged and len(masks) == 1 and len(masks[0]) and masks[0].all():
-        return next(iter_row_groups(folder, memory_map)).values()
+    whole = not spec.ragged and len(masks) == 1 and len(masks[0]) > 0 and bool(masks[0].all())
     rows: list[np.ndarray] = []
     # Made once and filled, so that no second copy of all values exists at any time.
     shape = [int(size or 0) for size in spec.shape]
@@ -265,6 +264,8 @@ def _gather_values(folder: OutputFolder, masks: list[np.ndarray], memory_map: bo
         if not mask.any():
             continue
         values = group.values()
+        if whole:
+            return values
         if isinstance(values, list):
             rows.extend(_kept(values, mask))
         else:

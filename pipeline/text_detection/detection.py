@@ -1,7 +1,7 @@
 """What a text detector is, how one is configured and which of its boxes are kept.
 
-A backend lives in a file of this folder: a class ``Detector(config, threads)`` with ``detect``, and a
-function ``identity(config)`` with the digests of its model files.
+A backend lives in a file of this folder: a class ``Detector(config, threads)`` with ``detect``, and
+a function ``identity(config)`` with the digests of its model files.
 """
 
 from __future__ import annotations

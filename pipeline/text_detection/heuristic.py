@@ -49,7 +49,7 @@ class Detector:
 
         height, width = image.shape[:2]
         size = detection_size(width, height, self._config.min_side, self._config.max_side)
-        grey = cv2.cvtColor(resized(image, size), cv2.COLOR_RGB2GRAY)
+        grey = np.asarray(cv2.cvtColor(resized(image, size), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         edges = strong_edges(grey)
         scale_x, scale_y = width / size[0], height / size[1]
         found: list[Found] = []
@@ -81,7 +81,10 @@ def bands(edges: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:
     # Specks and thin lines go; bands of letters stay.
     joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((3, 5), np.uint8))
     contours, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    boxes = [cv2.boundingRect(contour) for contour in contours]
+    boxes = []
+    for contour in contours:
+        left, top, width, height = cv2.boundingRect(contour)
+        boxes.append((left, top, width, height))
     tall = max(5, round(_SMALLEST_HEIGHT * side))
     return sorted(
         (box for box in boxes if box[3] >= tall and box[2] >= _SMALLEST_ASPECT * box[3]),

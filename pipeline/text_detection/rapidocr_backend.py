@@ -77,13 +77,13 @@ class Detector:
         """Return quad, score and text of every piece of text in ``(H, W, 3)`` uint8 RGB."""
         height, width = image.shape[:2]
         probability = self.kernel_map(image)
-        scale = (width / probability.shape[1], height / probability.shape[0])
+        scale = np.array((width / probability.shape[1], height / probability.shape[0]))
         found: list[Found] = []
         for box, score in kernel_boxes(probability):
             # Reading is slow: what will be dropped is not read.
             if score < self._config.min_score:
                 continue
-            quad = np.clip(box * np.float32(scale), 0, (width - 1, height - 1))
+            quad = np.clip(box * scale, 0, (width - 1, height - 1))
             quad = clockwise(quad.astype(np.float32))
             text = "" if self._recogniser is None else _read(self._recogniser, image, quad)
             found.append((quad, score, text))
@@ -111,15 +111,15 @@ def kernel_boxes(
     """
     import cv2
 
-    blobs = (probability > _KERNEL_THRESHOLD).astype(np.uint8)
-    blobs = cv2.dilate(blobs, np.ones((2, 2), np.uint8))
+    kernels = (probability > _KERNEL_THRESHOLD).astype(np.uint8)
+    blobs = cv2.dilate(kernels, np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(blobs, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     boxes: list[tuple[NDArray[np.float32], float]] = []
     for contour in contours[:_MOST_BOXES]:
         centre, (across, along), angle = cv2.minAreaRect(contour)
         if min(across, along) < _SMALLEST_KERNEL:
             continue
-        corners = cv2.boxPoints((centre, (across, along), angle))
+        corners = np.asarray(cv2.boxPoints((centre, (across, along), angle)), dtype=np.float32)
         score = _mean_inside(probability, corners)
         growth = _UNCLIP_RATIO * across * along / (across + along)
         grown = (across + growth, along + growth)
@@ -184,8 +184,6 @@ def _read(recogniser: Any, image: NDArray[np.uint8], quad: NDArray[np.float32]) 
     line = cv2.warpPerspective(image[:, :, ::-1], warp, (width, height), flags=cv2.INTER_CUBIC)
     if height >= 1.5 * width:
         line = np.rot90(line)
-    result = recogniser(
-        np.ascontiguousarray(line), use_det=False, use_cls=False, use_rec=True
-    )
+    result = recogniser(np.ascontiguousarray(line), use_det=False, use_cls=False, use_rec=True)
     texts = getattr(result, "txts", None)
     return str(texts[0]).strip() if texts else ""

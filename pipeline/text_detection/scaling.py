@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -15,8 +16,10 @@ def detection_size(
     """Return width and height with the long side in the range and both sides multiples.
 
     Args:
-        width, height: Size of the picture in pixels.
-        min_side, max_side: Range of the long side in pixels.
+        width: Of the picture, in pixels.
+        height: Likewise.
+        min_side: Smallest long side in pixels.
+        max_side: Largest long side in pixels.
         multiple: Both sides are rounded to multiples of this, at least one.
     """
     longest = max(width, height)
@@ -33,5 +36,4 @@ def resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
     if (image.shape[1], image.shape[0]) == size:
         return image
-    result: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    return result
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from support.paraphrase_stage import ask, captions, opened, outcomes
+
 from affectflow.pipeline.errors import AffectflowError
 from affectflow.pipeline.stages.paraphrase import Config
-from support.paraphrase_stage import ask, captions, opened, outcomes
 
 
 def main() -> None:

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.fake_openai import PRICE_IN, PRICE_OUT
+
 from affectflow.pipeline.records import Failure, Row, Sample
 from affectflow.pipeline.stages.paraphrase import Config, Stage
-from support.fake_openai import PRICE_IN, PRICE_OUT
 
 
 def captions(count: int) -> list[str]:
     """Different captions of different lengths."""
-    words = "river stone lamp cloud paper garden window bread music winter copper island".split()
+    words = ["river", "stone", "lamp", "cloud", "paper", "garden", "window", "bread", "music"]
+    words += ["winter", "copper"]
     return [
-        " ".join([f"caption{index}", *(words[(index * 7 + k) % 12] for k in range(3 + index % 9))])
+        " ".join([f"caption{index}", *(words[(index * 7 + k) % 11] for k in range(3 + index % 9))])
         for index in range(count)
     ]
 

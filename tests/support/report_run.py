@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import yaml
+from PIL import Image
+
 from affectflow.pipeline.config import RunConfig, StageConfig
 from affectflow.pipeline.engine.graph import SAMPLES, Dag, Node
 from affectflow.pipeline.engine.plan import Cell, Plan, PlannedNode
@@ -25,7 +27,6 @@ from affectflow.pipeline.records import Failure, OutputSpec, TableSpec
 from affectflow.pipeline.stage import BaseStage
 from affectflow.pipeline.store.layout import commit_name, write_json
 from affectflow.pipeline.store.writer import ShardWriter, write_quarantine
-from PIL import Image
 
 SCRIPT = "<script>alert('owned')</script>"
 CLASSES = ("calm", "angry & <loud>")
@@ -100,11 +101,9 @@ class TableStage(BaseStage[StageConfig, Any]):
 
 
 def picture(seed: int, size: int = 200) -> np.ndarray:
-    """Return an ``(size, size, 3)`` uint8 picture of smooth colour and a white bar."""
-    generator = np.random.default_rng(seed)
-    steps = np.linspace(0, 1, size)[:, None, None]
-    one, other = generator.integers(0, 255, (2, 1, 1, 3))
-    pixels = np.broadcast_to(one + (other - one) * steps, (size, size, 3)).astype(np.uint8).copy()
+    """Return an ``(size, size, 3)`` uint8 picture of soft colours and a white bar."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (5, 5, 3), dtype=np.uint8)
+    pixels = np.array(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
     pixels[10 : 10 + size // 8, 10:-10] = 255
     return pixels
 

@@ -15,10 +15,11 @@ def part_digests(store: Path) -> dict[str, str]:
     return found
 
 
-def commit_inodes(store: Path) -> dict[str, int]:
-    """Return the inode of every commit record: a shard that is redone gets another one."""
+def commit_inodes(store: Path) -> dict[str, tuple[int, int]]:
+    """Return inode and time of every commit record: a shard that is redone gets others."""
     paths = sorted(store.glob("*/*/*/*/part-*.commit.json"))
-    return {str(path.relative_to(store)): path.stat().st_ino for path in paths}
+    stats = {str(path.relative_to(store)): path.stat() for path in paths}
+    return {name: (found.st_ino, found.st_mtime_ns) for name, found in stats.items()}
 
 
 def leftovers(store: Path) -> list[str]:

@@ -114,9 +114,20 @@ def _cell(census: Census, group: Group, output: str, children: bool) -> Markup:
 
 
 def _classes(context: Context, columns: dict[str, str]) -> list[Child]:
-    """Return one folded matrix per task; the first one, most often the main task, is open."""
+    """Return one folded matrix per task; the first one, most often the main task, may be open."""
     parts: list[Child] = []
     for task in context.tasks:
         matrix = _matrix(context.census, columns, (f"task:{task}",), children=False)
-        parts.append(folded(task, matrix, open_=not parts))
+        gaps = _has_gaps(context.census, columns, f"task:{task}")
+        words = "" if gaps else " – every output has every class in full"
+        title = join([task, element("span", words, class_="quiet")])
+        parts.append(folded(title, matrix, open_=gaps and not parts))
     return [element("h3", "Outputs by class"), *parts] if parts else []
+
+
+def _has_gaps(census: Census, columns: dict[str, str], dimension: str) -> bool:
+    return any(
+        census.coverage[output][dimension, value][0] < census.sizes[dimension, value]
+        for output in columns
+        for value in census.values(dimension)
+    )

@@ -13,7 +13,7 @@ from ...store.samples import LABEL_PREFIX, SamplesTable
 from ..census import label_text
 from ..context import Context, Section
 from ..html import Child, Markup, code, element, join, note
-from ..numbers import count_text, share_text, shortened
+from ..numbers import count_text, counted, share_text, shortened
 from ..pictures import strip
 from ..tables import Rows, table
 
@@ -48,7 +48,7 @@ def section(context: Context) -> Section:
     facts = context.samples.info["duplicates"]
     if not facts["groups"]:
         return Section("duplicates", "Duplicates", note("No two samples are near-duplicates."))
-    words = f"{count_text(facts['rows'])} samples lie in {count_text(facts['groups'])} groups of "
+    words = f"{counted(facts['rows'], 'sample')} lie in {counted(facts['groups'], 'group')} of "
     words += "near-duplicates (same bytes, nearly the same picture, or the same caption)."
     shared = facts["shared_between_splits"]
     crossing = "None of them crosses a split."
@@ -109,7 +109,7 @@ def _add(group: DuplicateGroup, row: Mapping[str, Any], tasks: Mapping[str, Any]
 
 def _group(context: Context, name: str, found: DuplicateGroup) -> Markup:
     disagree = ", ".join(found.conflicts) or "nothing"
-    words = f"{count_text(found.size)} samples · split {', '.join(sorted(found.splits))}"
+    words = f"{counted(found.size, 'sample')} · split {', '.join(sorted(found.splits))}"
     head = element("p", element("b", "disagree on: "), disagree, element("small", words))
     return element(
         "div", head, strip(list(_members(context, found))), class_="group", id=f"group-{name}"

@@ -10,7 +10,7 @@ from typing import Any
 from ...engine.session import failed_rows
 from ..context import Context, Section
 from ..html import Child, Markup, code, element, join, note
-from ..numbers import count_text, share_text, shortened
+from ..numbers import count_text, counted, share_text, shortened
 from ..pictures import strip
 from ..rows import sample_rows, source_key
 from ..tables import Rows, table
@@ -82,7 +82,7 @@ def collect(context: Context) -> list[ErrorClass]:
 
 def _one(context: Context, found: ErrorClass) -> Markup:
     title = element("h3", found.name.replace("_", " "))
-    counts = f"{count_text(len(found.keys))} samples, {count_text(found.rows.total())} failed rows"
+    counts = f"{counted(len(found.keys), 'sample')}, {counted(found.rows.total(), 'failed row')}"
     lines: list[Child] = [note(counts + ("; passed on from an earlier stage" * found.follows))]
     lines += [element("p", element("b", "What to do: "), hint) for hint in found.hints]
     if found.follows:
@@ -99,7 +99,8 @@ def _figures(context: Context, found: ErrorClass) -> Iterator[Markup]:
     for key, row in found.examples.items():
         sample = images.get(key) or images.get(source_key(key)) or {"image": None}
         cause = element("small", shortened(row["message"] or "no cause was recorded", 220))
-        yield context.gallery.sample(sample["image"], f"sample {key}", code(key), cause)
+        alt = f"sample {key}"
+        yield context.gallery.sample(sample["image"], alt, code(key), cause, terse=True)
 
 
 def _absent(context: Context) -> Child:

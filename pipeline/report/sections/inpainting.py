@@ -133,10 +133,9 @@ def _found_text(context: Context) -> Child:
         with_text += int((lengths > 0).sum())
         regions += int(lengths.sum())
     words = f"Text was found in {with_text:,} of {rows:,} pictures ({share_text(with_text, rows)})"
-    per = f", {regions:,} regions, {regions / with_text:.1f} per picture with text." * bool(
-        with_text
-    )
-    return element("p", words + (per or "."))
+    if with_text:
+        words += f", {regions:,} regions, {regions / with_text:.1f} per picture with text"
+    return element("p", words + ".")
 
 
 def _outcomes(tally: Tally) -> Markup:
@@ -211,7 +210,7 @@ def _pictures(
         before = context.gallery.sample(
             original, f"{item.key} before", "before", pixels=PICTURE_PIXELS
         )
-        mask = _stored(context, stored["mask"], f"{item.key} mask", "mask")
+        mask = _stored(context, stored["mask"], f"{item.key} mask", "mask", covered=False)
         after = _stored(context, stored["image"], f"{item.key} after", "after")
         words = f"{reason} · cover {share_text(item.cover, 1)}"
         words += f" · residual {decimal_text(item.residual)}"
@@ -219,10 +218,14 @@ def _pictures(
         yield element("div", head, before, mask, after, class_="triptych")
 
 
-def _stored(context: Context, data: bytes | None, alt: str, caption: str) -> Markup:
+def _stored(
+    context: Context, data: bytes | None, alt: str, caption: str, covered: bool = True
+) -> Markup:
     if data is None:
         return placeholder("none stored", "the table holds no picture for this row", caption)
     try:
-        return context.gallery.encoded(data, alt, alt, caption, pixels=PICTURE_PIXELS)
+        return context.gallery.encoded(
+            data, alt, alt, caption, pixels=PICTURE_PIXELS, covered=covered
+        )
     except RowError as error:
         return placeholder(error.code, error.message, caption)

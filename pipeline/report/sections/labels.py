@@ -12,7 +12,7 @@ from ..context import Context, Section
 from ..figures import histogram, legend, stacked_bar
 from ..html import Child, Markup, element, folded, join, note
 from ..numbers import decimal_text, share_text
-from ..tables import Rows, table
+from ..tables import MAX_ROWS, Rows, table
 
 _SPLIT_COLOURS = ("split-one", "split-two", "split-three", "split-four")
 _BINS = 20
@@ -58,9 +58,11 @@ def _splits(context: Context) -> Markup:
     if shared:
         words = f"{shared:,} groups of near-duplicates lie in more than one split: see Duplicates."
     policy = context.session.manifest.splits
-    made = f"Generated parts: seed {policy.seed}"
-    made += f", stratified by {policy.stratify}." if policy.stratify else "."
-    return join([table(("split", "samples", "share", "", "origin"), rows), note(words, " ", made)])
+    made = ""
+    if any(origin == "generated" for _, origin in census.origins):
+        made = f" Generated parts: seed {policy.seed}"
+        made += f", stratified by {policy.stratify}." if policy.stratify else "."
+    return join([table(("split", "samples", "share", "", "origin"), rows), note(words, made)])
 
 
 def _origin(census: Census, split: str) -> str:
@@ -72,10 +74,10 @@ def _origin(census: Census, split: str) -> str:
 
 def _task_note(task: Mapping[str, Any]) -> Markup:
     kinds = {
-        "single": "one class per sample",
-        "multi": "any number of classes per sample",
-        "regression": "a number",
-        "soft": "a distribution over classes; counted by the largest share",
+        "single": "One class per sample",
+        "multi": "Any number of classes per sample",
+        "regression": "A number",
+        "soft": "A distribution over classes; counted by the largest share",
     }
     return note(f"{kinds[task['kind']]}. {task['note']}".strip())
 
@@ -95,8 +97,12 @@ def _classes(census: Census, task: str, colours: Mapping[str, str]) -> Markup:
     dimension = f"task:{task}"
     total = census.sizes["all", "all"]
     names = [name for name in census.values(dimension) if census.sizes[dimension, name]]
+    if len(names) > MAX_ROWS:
+        names.sort(key=lambda name: -census.sizes[dimension, name])
     names.sort(key=lambda name: name == UNLABELLED)
     most = max((census.sizes[dimension, name] for name in names), default=1)
+    # With one split its shares are those of the whole.
+    compared = list(colours) if len(colours) > 1 else []
     rows: Rows = []
     for name in names:
         group = (dimension, name)
@@ -105,9 +111,9 @@ def _classes(census: Census, task: str, colours: Mapping[str, str]) -> Markup:
         bar = stacked_bar(parts, whole=most, label=f"{name}: {words}", slim=True)
         shares = [
             share_text(census.by_split[group, split], census.sizes["split", split])
-            for split in colours
+            for split in compared
         ]
         size = census.sizes[group]
         rows.append([name, size, share_text(size, total), bar, *shares])
-    heads = [f"of {split}" for split in colours]
+    heads = [f"of {split}" for split in compared]
     return table(("class", "samples", "share", "", *heads), rows, kind="spread", rest="classes")

@@ -8,12 +8,12 @@ from ...engine.session import FAILED_ROWS, OK, OVER_BUDGET
 from ..context import Context
 from ..figures import stacked_bar
 from ..html import Child, Markup, element
-from ..numbers import count_text, seconds_text, share_text, shortened, size_text
+from ..numbers import count_text, counted, seconds_text, share_text, shortened, size_text
 
 _MEANING = {
     OK: ("good", "everything asked for is there"),
     FAILED_ROWS: ("fair", "finished; some samples failed, within the budget"),
-    OVER_BUDGET: ("bad", "not acceptable: see below what failed"),
+    OVER_BUDGET: ("bad", "too much failed"),
 }
 _MAX_WARNINGS = 20
 
@@ -29,7 +29,9 @@ def verdict(context: Context) -> Markup:
     if code is None:
         words = "not finished: stopped, or still going on; the page shows what is committed"
         return element("p", element("b", "incomplete"), " ", words, class_="verdict fair")
-    kind, words = _MEANING.get(code, ("bad", "ended in an unknown way"))
+    kind, words = _MEANING[code]
+    if code == OVER_BUDGET:
+        words += f": {', '.join(_blame(context))}"
     return element("p", element("b", f"exit code {code}"), " ", words, class_=f"verdict {kind}")
 
 
@@ -41,6 +43,18 @@ def exit_code(context: Context) -> int | None:
     if any(cell.state != "cached" for cell in cells):
         return None
     return context.summary.exit_code
+
+
+def _blame(context: Context) -> Iterator[str]:
+    summary, budget = context.summary, context.session.config.engine.max_failed
+    if summary.failed_share > budget:
+        share = share_text(summary.failed_samples, summary.samples)
+        yield f"{share} of the samples, the budget is {100 * budget:g} %"
+    if summary.empty:
+        yield f"no row is ok in {', '.join(summary.empty)}"
+    broken = sum(cell.state == "failed" for cell in context.session.plan.cells.values())
+    if broken:
+        yield f"{counted(broken, 'shard')} could not be computed"
 
 
 def _tiles(context: Context) -> Markup:
@@ -59,7 +73,7 @@ def _tiles(context: Context) -> Markup:
             f"{failed} of all; the budget is {100 * budget:g} %",
         ),
         _tile("shards done", f"{count_text(cached)} / {count_text(len(cells))}", "stage × shard"),
-        _tile("stored", size_text(size), f"in {count_text(len(summary.outputs))} outputs"),
+        _tile("stored", size_text(size), f"in {counted(len(summary.outputs), 'output')}"),
         _tile("this run took", "–" if took is None else seconds_text(took), _work(context)),
     ]
     return element("div", tiles, class_="tiles")
@@ -119,7 +133,7 @@ def _what_to_know(context: Context) -> Iterator[str]:
         if cell.state == "failed":
             yield f"shard {cell.shard} of {cell.node} failed: {cell.reason}"
     if context.summary.empty:
-        yield f"no row at all is ok in: {', '.join(context.summary.empty)}"
+        yield f"not a single row is ok in: {', '.join(context.summary.empty)}"
     recorded = context.record.get("nodes", {})
     changed = [
         name

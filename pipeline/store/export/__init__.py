@@ -83,7 +83,7 @@ def export_features(
     module = importlib.import_module(f"{__name__}.{FORMATS[form]}")
     with folder_written_whole(out) as temporary:
         done = []
-        for name, folder in _named(folders).items():
+        for name, folder in _named(folders):
             source = ExportSource(store.open_feature(folder), split)
             target = temporary / folder.dataset / name
             target.mkdir(parents=True)
@@ -98,8 +98,8 @@ def export_features(
     return done
 
 
-def _named(folders: Iterable[OutputFolder]) -> dict[str, OutputFolder]:
-    """Return features by folder name; names of several datasets may be the same."""
+def _named(folders: Iterable[OutputFolder]) -> list[tuple[str, OutputFolder]]:
+    """Return each feature with the name of its folder below the dataset's."""
     named: dict[tuple[str, str], OutputFolder] = {}
     for folder in folders:
         name = folder.name if folder.spec["rows"] == "samples" else f"{folder.name}.augmented"
@@ -107,7 +107,7 @@ def _named(folders: Iterable[OutputFolder]) -> dict[str, OutputFolder]:
         if other.fingerprint != folder.fingerprint:
             both = f"{name_of(other)} and {name_of(folder)}"
             raise UsageError(f"{both} would lie in one folder", "export them one by one")
-    return {name: folder for (_, name), folder in named.items()}
+    return [(name, folder) for (_, name), folder in named.items()]
 
 
 def _write_samples(store: Store, dataset: str, path: Path) -> None:

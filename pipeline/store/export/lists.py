@@ -22,4 +22,4 @@ def write(source: ExportSource, folder: Path) -> None:
     schema = nested_schema(source.spec, dtype).with_metadata({"affectflow.feature": described})
     with pq.ParquetWriter(folder / "values.parquet", schema, compression="zstd") as writer:
         for batch in source.batches():
-            writer.write_table(nested_table(batch, dtype).cast(schema))
+            writer.write_table(nested_table(batch, dtype))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import StoreError
 from ...records import FeatureSpec
 from ..feature import Feature, FeatureRow
 from ..row_groups import Values
@@ -98,7 +99,11 @@ class ExportSource:
         splits: list[str] = []
         of = {} if self.feature.augmented else self.feature.split_of()
         for row in self.feature.rows():
-            split = "train" if self.feature.augmented else of[row.key]
+            # Augmented samples stand in no samples table and are always in train.
+            split = "train" if self.feature.augmented else of.get(row.key)
+            if split is None:
+                message = f"{self.spec.name}: '{row.key}' is not among the samples"
+                raise StoreError(message, "`pipeline verify --all`")
             if self._split is not None and split != self._split:
                 continue
             rows.append(row)

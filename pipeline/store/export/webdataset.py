@@ -13,6 +13,7 @@ import json
 import tarfile
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,11 @@ def key_of(name: str) -> str:
 
 def _members(batch: Batch, index: int) -> dict[str, bytes]:
     row = batch.rows[index]
-    facts = {**batch.head(index), "feature": batch.spec.name, "dtype": batch.spec.dtype}
+    facts: dict[str, Any] = {
+        **batch.head(index),
+        "feature": batch.spec.name,
+        "dtype": batch.spec.dtype,
+    }
     members = {}
     if row.value is not None:
         buffer = io.BytesIO()

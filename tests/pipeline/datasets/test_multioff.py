@@ -53,6 +53,13 @@ def test_other_encoding_and_parent_folder(tmp_path):
     assert row.image == "MultiOFF_Dataset/Labelled Images/a.png"
 
 
+def test_extension_in_another_case_is_found(tmp_path):
+    write(tmp_path, "a.png,text,offensive\n")
+    (tmp_path / "Labelled Images").mkdir()
+    (tmp_path / "Labelled Images/a.PNG").write_bytes(b"x")
+    assert read(tmp_path)[0].image == "Labelled Images/a.PNG"
+
+
 def test_missing_and_wrong_files(tmp_path):
     with pytest.raises(MissingFiles) as caught:
         read(tmp_path)

@@ -283,7 +283,7 @@ def test_facts_about_networks_are_true(name: str) -> None:
 
     facts = ARCHITECTURES[name]
     with torch.device("meta"):
-        network = build(name, 123)
+        network = build(name, 123).eval()
     assert network.roi_heads.box_predictor.cls_score.in_features == facts.width
     assert network.roi_heads.box_predictor.cls_score.out_features == facts.classes
     assert network.backbone.out_channels == facts.pyramid

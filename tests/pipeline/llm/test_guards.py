@@ -1,6 +1,7 @@
 import re
 
 import pytest
+
 from affectflow.pipeline.llm.folding import Corpus, fold_caption
 from affectflow.pipeline.llm.guards import Guards, tidy
 

@@ -2,6 +2,7 @@ import json
 import threading
 
 import pytest
+
 from affectflow.pipeline.errors import BudgetExceeded, StoreError
 from affectflow.pipeline.llm.budget import Caps, Price, Usage, load_prices
 from affectflow.pipeline.llm.ledger import Doubtful, Held, Ledger, Reservation

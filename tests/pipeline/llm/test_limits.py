@@ -4,6 +4,7 @@ import random
 import time
 
 import pytest
+
 from affectflow.pipeline.llm.limits import (
     Backoff,
     Bucket,

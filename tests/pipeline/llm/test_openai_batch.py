@@ -2,11 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
+from support.fake_openai import KEY, FakeOpenAI
+from support.paraphrase_stage import ask, captions, config, opened, outcomes
+
 from affectflow.pipeline.errors import BudgetExceeded
 from affectflow.pipeline.llm.batch_state import BatchFolder
 from affectflow.pipeline.llm.ledger import Ledger
-from support.fake_openai import KEY, FakeOpenAI
-from support.paraphrase_stage import ask, captions, config, opened, outcomes
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ import logging
 from pathlib import Path
 
 import pytest
+from support.fake_openai import KEY, FakeOpenAI, Fault, good_versions
+from support.paraphrase_stage import ask, captions, config, opened, outcomes
+
 from affectflow.pipeline.errors import BudgetExceeded, ConfigError, ProviderError
 from affectflow.pipeline.llm.ledger import Ledger
 from affectflow.pipeline.records import Failure
-from support.fake_openai import KEY, FakeOpenAI, Fault, good_versions
-from support.paraphrase_stage import ask, captions, config, opened, outcomes
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_consecutive_failures_stop_the_run(server, tmp_path):
     texts = captions(10)
     for text in texts:
         server.faults[text] = [Fault("status", 400, "odd", "no idea")] * 9
-    with pytest.raises(ProviderError, match="3 captions in a row failed.*no idea"):
+    with pytest.raises(ProviderError, match=r"3 captions in a row failed.*no idea"):
         ask(opened(config(tmp_path, server.url, stop_after=3, concurrency=1)), texts)
     assert server.arrivals.total() == 3
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from affectflow.pipeline.llm.parsing import parse_reply
 
 FIVE = ["one thing", "two things", "three things", "four things", "five things"]

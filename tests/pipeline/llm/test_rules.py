@@ -1,5 +1,6 @@
-from affectflow.pipeline.llm.rules import paraphrase
 from support.paraphrase_stage import ask, config, opened
+
+from affectflow.pipeline.llm.rules import paraphrase
 
 KEY = "0f" * 32
 TEXT = "i can't see my happy friends when you are at home"

@@ -1,0 +1,1 @@
+"""Text of captions: named, versioned cleaning rules."""
