@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/pipeline run extract --dataset demo --store $(DEMO_STORE) --augment \
 	  --features bert,clip,regions --set paraphrase.provider=rules \
-	  --set engine.max_failed=0.2 || test $$? -eq 4
+	  --set engine.shard_rows=16 --set engine.max_failed=0.2 || test $$? -eq 4
 	$(BIN)/pipeline features list --store $(DEMO_STORE)
 	$(BIN)/pipeline report --store $(DEMO_STORE)
 

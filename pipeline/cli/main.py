@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from . import doctor, llm, run, state, weights
+from . import (
+    datasets,
+    doctor,
+    features,
+    inspect,
+    llm,
+    report,
+    run,
+    state,
+    verify,
+    weights,
+)
 
 app = typer.Typer(
     name="pipeline",
@@ -23,6 +34,11 @@ app.add_typer(run.explain_app, name="explain")
 app.command("status")(state.status)
 app.command("retry")(state.retry)
 app.add_typer(state.quarantine_app, name="quarantine")
+app.command("inspect")(inspect.inspect)
+app.command("verify")(verify.verify)
+app.command("report")(report.report)
+app.add_typer(features.app, name="features")
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(weights.app, name="weights")
 app.add_typer(llm.app, name="llm")
 app.command("doctor")(doctor.doctor)

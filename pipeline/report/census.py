@@ -90,7 +90,9 @@ def take_census(plan: Plan) -> Census:
 def output_label(planned: PlannedNode, output: str) -> str:
     """Return a name for an output that is unique in the graph."""
     node = planned.name
-    return output if output == node or output.startswith(f"{node}.") else f"{node}: {output}"
+    if output == node or output.startswith(f"{node}."):
+        return output
+    return node if output == planned.node.stage else f"{node}: {output}"
 
 
 def _count_shard(

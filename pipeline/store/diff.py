@@ -6,6 +6,7 @@ one and of two shards of the other, however large the features are.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -182,10 +183,11 @@ def _compare(diff: Diff, totals: _Totals, key: str, one: np.ndarray, places: _Pl
 
 
 def _cosine(left: np.ndarray, right: np.ndarray) -> float:
-    norms = float(np.linalg.norm(left)), float(np.linalg.norm(right))
-    if not norms[0] or not norms[1]:
-        return float(norms[0] == norms[1])
-    return float(left @ right) / (norms[0] * norms[1])
+    squares = float(left @ left), float(right @ right)
+    if not squares[0] or not squares[1]:
+        return float(squares[0] == squares[1])
+    # One root of the product, not two: equal vectors give exactly 1.
+    return float(left @ right) / math.sqrt(squares[0] * squares[1])
 
 
 def value_lines(diff: Diff) -> Iterator[str]:

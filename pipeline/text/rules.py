@@ -225,11 +225,11 @@ def characters(text: str, protect_emoji: bool) -> Counted:
     before = sum(not character.isspace() for character in text)
 
     def words(part: str) -> str:
-        return " " + " ".join(_pattern(_WORD).findall(part)) + " "
+        return f" {' '.join(_pattern(_WORD).findall(part))} "
 
-    result = _outside_emoji(text, protect_emoji, words)
+    result = " ".join(_outside_emoji(text, protect_emoji, words).split())
     after = sum(not character.isspace() for character in result)
-    return result.strip(), before - after
+    return result, before - after
 
 
 def ascii_only(text: str) -> Counted:

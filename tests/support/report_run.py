@@ -18,7 +18,7 @@ import pyarrow as pa
 import yaml
 from PIL import Image
 
-from affectflow.pipeline.config import RunConfig, StageConfig
+from affectflow.pipeline.config import RunConfig, StageConfig, digest
 from affectflow.pipeline.engine.graph import SAMPLES, Dag, Node
 from affectflow.pipeline.engine.plan import Cell, Plan, PlannedNode
 from affectflow.pipeline.engine.session import Session, execute, latest_run, open_session
@@ -175,10 +175,14 @@ def run_fake(folder: Path) -> tuple[Session, dict[str, Any]]:
 
 
 def with_table(
-    session: Session, stage: str, row: Callable[[Mapping[str, Any]], Any], reads: str = "samples"
+    session: Session, stage: str, row: Callable[[Mapping[str, Any]], Any], reads: str = SAMPLES
 ) -> Session:
-    """Return the session with one more node whose table is written from ``row(sample)``."""
-    node = Node(stage, stage, {}, reads, {})
+    """Return the session with one more node whose table is written from ``row(sample)``.
+
+    With ``reads="paraphrase"`` its rows are one child per training sample.
+    """
+    name = stage if reads == SAMPLES else f"{stage}.augmented"
+    node = Node(name, stage, {}, reads, {})
     plan = session.plan
     recipe = {
         "stage": stage,
@@ -190,12 +194,18 @@ def with_table(
         "upstream": {},
     }
     made = TableStage(stage)
-    planned = PlannedNode(node, made, recipe, "c", "f" * 16, session.layout, plan.samples.dataset)
+    fingerprint = digest([name, row.__name__])
+    planned = PlannedNode(
+        node, made, recipe, "c", fingerprint, session.layout, plan.samples.dataset
+    )
     cells = dict(plan.cells)
     for shard in range(len(plan.samples.shards)):
-        _write_part(planned, shard, plan.samples.table(shard).to_pylist(), row)
-        cells[stage, shard] = Cell(stage, shard, "cached")
-    return replace(session, plan=Plan(plan.samples, {**plan.nodes, stage: planned}, cells))
+        rows = plan.samples.table(shard).to_pylist()
+        if reads != SAMPLES:
+            rows = [{**r, "key": f"{r['key']}~p0"} for r in rows if r["split"] == "train"]
+        _write_part(planned, shard, rows, row)
+        cells[name, shard] = Cell(name, shard, "cached")
+    return replace(session, plan=Plan(plan.samples, {**plan.nodes, name: planned}, cells))
 
 
 def _write_part(

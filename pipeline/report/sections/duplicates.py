@@ -119,7 +119,7 @@ def _group(context: Context, name: str, found: DuplicateGroup) -> Markup:
 def _members(context: Context, found: DuplicateGroup) -> Iterator[Markup]:
     for row in found.members:
         labels = [
-            element("div", f"{task}: ", element("b", _label(row, task, context)))
+            element("span", f"{task}: ", element("b", _label(row, task, context)))
             for task in found.conflicts[:4]
         ]
         caption = element(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ...records import FeatureSpec
 from ..census import output_label
 from ..context import Context, Section
@@ -36,7 +38,7 @@ def section(context: Context) -> Section:
     body = join(
         [
             element("p", "Store: ", code(layout.root)),
-            element("p", "Media: ", code(context.session.root)),
+            element("p", "Media: ", code(os.path.normpath(context.session.root))),
             table(("what", "folder below the store"), rows, rest="folders"),
             note(
                 "Every folder holds part-NNNNN.parquet files; a part counts only with the "

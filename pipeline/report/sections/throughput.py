@@ -65,7 +65,7 @@ def section(context: Context) -> Section:
         "read": "read: waiting for files and decoding",
         "compute": "compute: the model",
         "write": "write: Parquet",
-        "other": "other: opening, hashing, committing",
+        "other": "other: loading weights, hashing, committing",
     }
     total = sum(time.seconds["total"] for time in times)
     adopted = sum(time.adopted for time in times)

@@ -38,7 +38,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
         ("paraphrase", paraphrase_row),
     ):
         made = with_table(made, stage, row)
-    return made
+    return with_table(made, "clean_text", clean_row, reads="paraphrase")
 
 
 def of(found: Inspection, output: str) -> OutputFacts:
@@ -96,8 +96,19 @@ def test_an_unlabelled_sample_says_so(session: Session) -> None:
     assert inspect_sample(session, "m11").sample["labels"] == {"mood": "(no label)"}
 
 
-def test_a_childs_key_is_found_by_its_source(session: Session) -> None:
-    assert inspect_sample(session, "m9~p0").sample["key"] == "m9"
+def test_children_are_found_by_their_own_key_and_with_their_source(session: Session) -> None:
+    rows = session.samples.all_rows(["key", "split"]).to_pylist()
+    split = {row["key"]: row["split"] for row in rows}
+    key = next(name for name in ("m6", "m7", "m8") if split[name] == "train")
+    child = inspect_sample(session, f"{key}~p0")
+    assert child.sample["key"] == key
+    assert [(facts.node, facts.key) for facts in child.outputs] == [
+        ("clean_text.augmented", f"{key}~p0")
+    ]
+    source = inspect_sample(session, key).outputs
+    assert [f.key for f in source if f.node == "clean_text.augmented"] == [f"{key}~p0"]
+    with pytest.raises(UsageError, match="'nobody~p0'"):
+        inspect_sample(session, "nobody~p0")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +132,9 @@ def test_everything_is_json(session: Session) -> None:
     for key in keys:
         value = json.loads(json.dumps(inspect_sample(session, key).to_json()))
         assert value["key"] == key
-        assert len(value["outputs"]) == 6
+        children = sum(facts["node"] == "clean_text.augmented" for facts in value["outputs"])
+        assert children == (value["sample"]["split"] == "train")
+        assert len(value["outputs"]) == 6 + children
 
 
 def test_odd_arrays_are_described() -> None:

@@ -26,7 +26,7 @@ from support.report_run import (
 
 from affectflow.pipeline.engine.plan import Cell, Plan
 from affectflow.pipeline.engine.session import Session
-from affectflow.pipeline.report.census import take_census
+from affectflow.pipeline.report.census import output_label, take_census
 from affectflow.pipeline.report.page import make_context, render, write_report
 from affectflow.pipeline.report.pictures import Gallery
 from affectflow.pipeline.report.sections import errors, inpainting, throughput
@@ -48,7 +48,8 @@ def run(bare: Run) -> Run:
     session = with_table(session, "text_regions", regions_row)
     session = with_table(session, "inpaint", inpaint_row)
     session = with_table(session, "clean_text", clean_row)
-    return with_table(session, "paraphrase", paraphrase_row), record
+    session = with_table(session, "paraphrase", paraphrase_row)
+    return with_table(session, "clean_text", clean_row, reads="paraphrase"), record
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_counts_are_those_of_the_store(page: str, run: Run) -> None:
     for planned in session.plan.nodes.values():
         for (spec, path), folder in zip(planned.outputs, planned.folders, strict=True):
             counts = OutputFolder(path, folder.room).counts()
-            shown = cells(page, spec.name)
+            shown = cells(page, output_label(planned, spec.name))
             assert [int(text) for text in shown[2:5]] == [
                 counts["ok"],
                 counts["absent"],
@@ -172,6 +173,15 @@ def test_the_census_agrees_with_the_rows_themselves(run: Run) -> None:
         assert census.coverage["seen"][group].tolist() == wanted
         assert census.sizes[group] == sum(row["label.mood"] == code for row in samples)
     assert census.absent["heard", "no_audio"] == 18
+
+
+def test_children_are_counted_with_their_sources_class(run: Run) -> None:
+    census = take_census(run[0].plan)
+    train = [row for row in run[0].samples.all_rows().to_pylist() if row["split"] == "train"]
+    assert census.children == {"clean_text.augmented"}
+    for code, name in enumerate(CLASSES):
+        counts = census.coverage["clean_text.augmented"]["task:mood", name]
+        assert counts.tolist() == [sum(row["label.mood"] == code for row in train), 0, 0]
 
 
 def test_failures_are_shown_with_cause_hint_and_picture(page: str, run: Run) -> None:

@@ -24,7 +24,7 @@ TSV = (
     "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext\n"
     "4\t1\t1\t1\t1\t0\t0\t0\t90\t20\t-1\t\n"
     "5\t1\t1\t1\t1\t1\t10\t20\t60\t16\t91.5\tHELLO\n"
-    "5\t1\t1\t1\t1\t2\t80\t20\t10\t16\t12\t\"\n"
+    '5\t1\t1\t1\t1\t2\t80\t20\t10\t16\t12\t"\n'
 )
 
 
