@@ -31,9 +31,7 @@ def run(workdir: Path, quick: bool) -> dict[str, Any]:
     for shard_rows in (256,) if quick else (2048, 256):
         runs.append(_measure(workdir / "store", data, rows, shard_rows))
         shutil.rmtree(workdir / "store")
-    worst = max(
-        statistics.median(one[name]) for one in runs for name in ("plan_s", "resume_s")
-    )
+    worst = max(statistics.median(one[name]) for one in runs for name in ("plan_s", "resume_s"))
     table = [
         [
             one["shard_rows"], one["shards"], one["first_run_s"], statistics.median(one["plan_s"]),

@@ -16,7 +16,9 @@ raw runs as well. Numbers that miss their target are shown as they are.
 
 def write(results: Path) -> None:
     """Write the table of all results in a folder."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    found = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))
+    ]
     known = [value for value in found if {"title", "headline", "columns", "rows"} <= set(value)]
     known.sort(key=lambda value: value["title"])
     text = "\n".join([HEAD, *_overview(known), *(line for one in known for line in _section(one))])
@@ -26,9 +28,7 @@ def write(results: Path) -> None:
 
 def _overview(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     columns = ["what", "target", "measured", "met"]
-    rows = [
-        [one["title"], one["target"], one["headline"], _verdict(one["met"])] for one in found
-    ]
+    rows = [[one["title"], one["target"], one["headline"], _verdict(one["met"])] for one in found]
     yield from markdown(columns, rows)
     yield ""
 

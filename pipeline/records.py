@@ -143,6 +143,19 @@ class TableSpec:
 
 OutputSpec = FeatureSpec | TableSpec
 
+_CHILD_MARK = "~p"
+
+
+def child_key(source: str, index: int) -> str:
+    """Return the key of the augmented sample number ``index`` made from ``source``."""
+    return f"{source}{_CHILD_MARK}{index}"
+
+
+def source_key(key: str) -> str:
+    """Return the key of the sample that an augmented sample was made from; else the key itself."""
+    source, mark, index = key.rpartition(_CHILD_MARK)
+    return source if mark and index.isdecimal() else key
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

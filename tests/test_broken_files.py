@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from affectflow.pipeline.cli.options import load_dag, make_config
-from affectflow.pipeline.engine.session import Session, execute, failed_rows, open_session
-from affectflow.pipeline.records import FeatureSpec
-from affectflow.pipeline.engine.cell import stored_rows
 from support.broken_files import READABLE, make_broken_corpus
 from support.command import run
+
+from affectflow.pipeline.cli.options import load_dag, make_config
+from affectflow.pipeline.engine.cell import stored_rows
+from affectflow.pipeline.engine.session import Session, execute, failed_rows, open_session
+from affectflow.pipeline.records import FeatureSpec
 
 GOOD = 12
 SETTINGS = [

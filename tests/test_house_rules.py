@@ -106,6 +106,7 @@ def readme_commands() -> list[str]:
 
 def test_every_command_in_the_readme_parses() -> None:
     import typer
+
     from affectflow.pipeline.cli.main import app
 
     command = typer.main.get_command(app)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+_SECONDS_BETWEEN_LINES = 15.0
 
 if TYPE_CHECKING:
     from ..engine.execute import Progress, Watcher
@@ -65,7 +68,10 @@ def tell(message: str) -> None:
 
 @contextmanager
 def progress_bar(total: int, quiet: bool) -> Iterator[Watcher]:
-    """Give a watcher that shows finished cells, from commit records, on standard error."""
+    """Give a watcher that shows finished cells on standard error: a bar, or lines in a log."""
+    if not quiet and not sys.stderr.isatty():
+        yield _line_watcher(total)
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -82,6 +88,18 @@ def progress_bar(total: int, quiet: bool) -> Iterator[Watcher]:
             bar.update(task, completed=progress.finished, description=label)
 
         yield watch  # type: ignore[misc]
+
+
+def _line_watcher(total: int) -> Watcher:
+    last = time.monotonic()
+
+    def watch(progress: Progress, label: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES or "lost" in label:
+            last = time.monotonic()
+            tell(f"{progress.finished:,} of {total:,} shards, last {label}")
+
+    return watch
 
 
 def print_summary(summary: Summary) -> None:

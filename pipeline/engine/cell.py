@@ -17,7 +17,7 @@ from typing import Any
 from ..config import canonical_json
 from ..errors import ConfigError
 from ..loading import make_stage, missing_dependency
-from ..records import Failure, FeatureSpec, OutputSpec, Row
+from ..records import Failure, FeatureSpec, OutputSpec, Row, source_key
 from ..stage import BaseStage, library_version
 from ..store import tensor
 from ..store.layout import write_json
@@ -66,10 +66,11 @@ def run_cell(task: CellTask) -> Receipt:
         "write": round(clock.write, 3),
         "total": round(time.perf_counter() - start, 3),
     }
-    for folder, writer in zip(task.folders, writers, strict=True):
-        record = commit_record(task, stage, writer.result, seconds)
-        write_json(commit_path(Path(folder), task.shard), record)
     first = writers[0].result
+    computed = sum(first["rows"].values()) - len(kept)
+    for folder, writer in zip(task.folders, writers, strict=True):
+        record = commit_record(task, stage, writer.result, seconds, computed)
+        write_json(commit_path(Path(folder), task.shard), record)
     size = sum(writer.result["bytes"] for writer in writers)
     worker = f"{platform.node()}:{os.getpid()}"
     failed = len({row["key"] for row in quarantine})
@@ -129,7 +130,7 @@ def _kept_rows(task: CellTask, outputs: tuple[OutputSpec, ...]) -> dict[str, Kep
             cause = causes.get((key, spec.name))
             if isinstance(value, Failure) and cause is not None:
                 value = Failure(value.code, cause["message"], cause["hint"], value.status)
-            source = key.rpartition("~p")[0]
+            source = source_key(key)
             if key not in task.only_keys and source not in task.only_keys:
                 kept.setdefault(key, {})[spec.name] = value
     return {key: Kept(values) for key, values in kept.items()}
@@ -210,14 +211,16 @@ def commit_record(
     stage: BaseStage[Any, Any],
     result: Mapping[str, Any],
     seconds: Mapping[str, float],
+    computed: int,
 ) -> dict[str, Any]:
-    """Return the commit record of one output."""
+    """Return the commit record of one output; ``computed`` rows took ``seconds``."""
     versions = {name: library_version(name) for name in ("affectflow", "pyarrow", "numpy")}
     return {
         "cell": task.cell,
         **result,
         "upstream": dict(task.upstream),
         "seconds": dict(seconds),
+        "computed": computed,
         "attempt": task.attempt,
         "runtime": {
             **stage.config.runtime_parameters(),

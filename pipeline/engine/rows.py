@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ..errors import StoreError
-from ..records import Failure, Row, Sample
+from ..records import Failure, Row, Sample, child_key
 from ..store.layout import part_name
 from ..store.samples import SamplesTable
 from .graph import SAMPLES
@@ -84,5 +84,10 @@ def _samples(task: CellTask) -> Iterator[Sample]:
 def child_of(source: Sample, index: int, text: str) -> Sample:
     """Return the augmented sample made from ``source``: same labels and group, split train."""
     return replace(
-        source, key=f"{source.key}~p{index}", text=text, source=source.key, split="train", flags=()
+        source,
+        key=child_key(source.key, index),
+        text=text,
+        source=source.key,
+        split="train",
+        flags=(),
     )

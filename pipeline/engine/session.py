@@ -23,7 +23,7 @@ from ..errors import StoreError
 from ..ingest.dataset import Progress as Teller
 from ..ingest.dataset import default_root, ingest_dataset, iter_problem_rows
 from ..manifest import Manifest, load_manifest
-from ..records import FeatureSpec
+from ..records import FeatureSpec, source_key
 from ..stage import library_version
 from ..store.layout import StoreLayout, read_json, write_json
 from ..store.quarantine import quarantine_rows
@@ -200,13 +200,20 @@ def failed_rows(session: Session) -> Iterator[dict[str, Any]]:
             yield {"node": name, **row}
 
 
+def sample_key(plan: Plan, node: str, key: str) -> str:
+    """Return the key of the sample that a row of a node belongs to: a child's is its source's."""
+    made_from = node != SAMPLES and plan.nodes[node].node.rows != SAMPLES
+    return source_key(key) if made_from else key
+
+
 def summarise(session: Session, progress: Progress | None, run: str, seconds: float) -> Summary:
     """Return what the store holds for a session now."""
     keys: set[str] = set()
     classes: dict[str, set[str]] = {}
     for row in failed_rows(session):
-        keys.add(row["key"])
-        classes.setdefault(row["class"], set()).add(row["key"])
+        sample = sample_key(session.plan, row["node"], row["key"])
+        keys.add(sample)
+        classes.setdefault(row["class"], set()).add(sample)
     outputs = tuple(_output_counts(session))
     total = session.samples.num_rows
     share = len(keys) / max(1, total)

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from ..engine.graph import SAMPLES
 from ..engine.plan import Plan, PlannedNode
 from ..errors import StoreError
+from ..records import source_key
 from ..store.reader import OutputFolder
 from ..store.samples import LABEL_PREFIX, SamplesTable
-from .rows import source_key
 
 Group: TypeAlias = tuple[str, str]
 STATUSES = ("ok", "absent", "failed")

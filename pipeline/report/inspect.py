@@ -18,13 +18,13 @@ from ..engine.graph import SAMPLES
 from ..engine.plan import PlannedNode
 from ..engine.session import Session
 from ..errors import UsageError
-from ..records import FeatureSpec
+from ..records import FeatureSpec, source_key
 from ..store import tensor
 from ..store.quarantine import quarantine_rows
 from ..store.reader import OutputFolder
 from ..store.samples import LABEL_PREFIX, SamplesTable
 from .census import labels_of
-from .rows import position_of, row_table, source_key
+from .rows import position_of, row_table
 
 _HEAD = frozenset({"key", "status", "reason"})
 _MAX_SIBLINGS = 20

@@ -56,9 +56,3 @@ def sample_rows(
         chosen = table.filter(pc.is_in(table["key"], pa.array(sorted(keys), pa.string())))
         found.update((row["key"], row) for row in chosen.to_pylist())
     return found
-
-
-def source_key(key: str) -> str:
-    """Return the key of the sample that a child's key (``<key>~p<index>``) was made from."""
-    source, mark, index = key.rpartition("~p")
-    return source if mark and index.isdigit() else key

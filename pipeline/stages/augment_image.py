@@ -25,7 +25,7 @@ from ..config import StageConfig, canonical_json
 from ..errors import RowAbsent
 from ..media import colour
 from ..media.images import DECODE_POLICY, encode_png, load_image
-from ..records import OutputSpec, Row, TableSpec
+from ..records import OutputSpec, Row, TableSpec, child_key
 from ..stage import BaseStage, Resources, library_version
 from .inpaint import TEXT_FREE
 
@@ -137,7 +137,7 @@ class Stage(BaseStage[Config, Item]):
 def _parent(row: Row) -> tuple[str, int]:
     """Return the parent's key and the child's index out of ``<source>~p<index>``."""
     source = row.sample.source
-    prefix = f"{source}~p"
+    prefix = child_key(source or "", 0)[:-1]
     number = row.key[len(prefix) :]
     if source is None or not row.key.startswith(prefix) or not number.isdecimal():
         raise RowAbsent("not_augmented", "the sample is no child of another one")

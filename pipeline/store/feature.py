@@ -139,14 +139,14 @@ class Feature:
         split: Split | None = None,
         keys: Iterable[str] | None = None,
         *,
-        memory_map: bool = True,
+        memory_map: bool = False,
     ) -> Features:
         """Return the rows that are ok; absent and failed rows are left out.
 
         Args:
             split: Only this split's rows.
             keys: Only these rows, in this order; those without a value are left out.
-            memory_map: Map the files instead of reading them into buffers.
+            memory_map: Map the files; saves a buffer on local disks, is no faster.
 
         Returns:
             Keys and values. With a fixed shape, one row group and every row wanted the values are
@@ -181,7 +181,7 @@ class Feature:
         """
         return self.read(split).torch()
 
-    def rows(self, *, memory_map: bool = True) -> Iterator[FeatureRow]:
+    def rows(self, *, memory_map: bool = False) -> Iterator[FeatureRow]:
         """Yield every row in order, absent and failed ones too, in bounded memory."""
         for group in iter_row_groups(self.folder, memory_map):
             values = group.values()
@@ -191,31 +191,33 @@ class Feature:
                 yield FeatureRow(key, status[index], reason[index], value)
 
     def iter_batches(
-        self, rows: int = 128, split: Split | None = None, *, memory_map: bool = True
+        self, rows: int = 128, split: Split | None = None, *, memory_map: bool = False
     ) -> Iterator[Features]:
         """Yield the rows that are ok in batches, in bounded memory.
 
         Args:
             rows: Rows per batch; only the last one may have fewer.
             split: Only this split's rows.
-            memory_map: Map the files instead of reading them into buffers.
+            memory_map: Map the files; saves a buffer on local disks, is no faster.
         """
         if rows < 1:
             raise StoreError(f"iter_batches got rows={rows}, expected at least 1")
         wanted = self._wanted(split, None)
-        rest: Features | None = None
+        waiting: list[Features] = []
         for group in iter_row_groups(self.folder, memory_map):
             mask = _mask(group, wanted)
-            if not mask.any():
+            if mask.any():
+                waiting.append(_select(group, mask))
+            if sum(map(len, waiting)) < rows:
                 continue
-            here = _select(group, mask)
-            whole = here if rest is None else _joined(rest, here)
+            whole = _joined(waiting)
             full = len(whole) - len(whole) % rows
             for start in range(0, full, rows):
                 yield _slice(whole, start, start + rows)
-            rest = _slice(whole, full, len(whole)) if full < len(whole) else None
-        if rest is not None:
-            yield rest
+            waiting = [_slice(whole, full, len(whole))]
+        last = [features for features in waiting if len(features)]
+        if last:
+            yield _joined(last)
 
     def _wanted(self, split: str | None, keys: set[str] | None) -> Callable[[str], bool] | None:
         if split is None:
@@ -296,8 +298,11 @@ def _slice(features: Features, start: int, stop: int) -> Features:
     return Features(features.spec, features.keys[start:stop], features.values[start:stop])
 
 
-def _joined(one: Features, other: Features) -> Features:
-    keys = np.concatenate([one.keys, other.keys])
-    if isinstance(one.values, list):
-        return Features(one.spec, keys, [*one.values, *other.values])
-    return Features(one.spec, keys, np.concatenate([one.values, np.asarray(other.values)]))
+def _joined(parts: list[Features]) -> Features:
+    if len(parts) == 1:
+        return parts[0]
+    keys = np.concatenate([part.keys for part in parts])
+    if parts[0].spec.ragged:
+        return Features(parts[0].spec, keys, [row for part in parts for row in part.values])
+    values = np.concatenate([np.asarray(part.values) for part in parts])
+    return Features(parts[0].spec, keys, values)

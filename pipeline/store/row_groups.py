@@ -72,7 +72,7 @@ class RowGroup:
             return self.file.read_row_group(self.index, columns=columns)
 
 
-def iter_row_groups(folder: OutputFolder, memory_map: bool = True) -> Iterator[RowGroup]:
+def iter_row_groups(folder: OutputFolder, memory_map: bool = False) -> Iterator[RowGroup]:
     """Yield the row groups of all committed shards, in order.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..records import FeatureSpec
+from ..records import FeatureSpec, child_key
 from .layout import StoreLayout, part_name
 from .quarantine import quarantine_rows
 from .reader import OutputFolder
@@ -46,7 +46,7 @@ class SamplesKeys:
             return None
         rows = pq.read_table(parent, columns=["key", "children"], partitioning=None).to_pylist()
         return [
-            f"{row['key']}~p{child['index']}" for row in rows for child in row["children"] or ()
+            child_key(row["key"], child["index"]) for row in rows for child in row["children"] or ()
         ]
 
     def _samples(self, shard: int) -> list[str]:

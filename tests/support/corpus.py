@@ -23,7 +23,20 @@ table:
   columns: {key: id, text: caption, image: picture, labels: {mood: mood}}
 """
 
-WORDS = "river stone lamp cloud paper garden window bread music winter copper island".split()
+WORDS = [
+    "river",
+    "stone",
+    "lamp",
+    "cloud",
+    "paper",
+    "garden",
+    "window",
+    "bread",
+    "music",
+    "winter",
+    "copper",
+    "island",
+]
 
 
 def picture(index: int, size: tuple[int, int] = (48, 40)) -> np.ndarray:

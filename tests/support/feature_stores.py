@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from affectflow.pipeline.manifest import Manifest, Task
 from affectflow.pipeline.records import Failure, FeatureSpec
 from affectflow.pipeline.store.layout import SPEC_NAME, StoreLayout, write_json

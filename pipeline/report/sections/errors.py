@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...engine.session import failed_rows
+from ...records import source_key
 from ..context import Context, Section
 from ..html import Child, Markup, code, element, join, note
 from ..numbers import count_text, counted, share_text, shortened
 from ..pictures import strip
-from ..rows import sample_rows, source_key
+from ..rows import sample_rows
 from ..tables import Rows, table
 
 _MAX_CLASSES = 20

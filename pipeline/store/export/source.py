@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import StoreError
-from ...records import FeatureSpec
+from ...records import FeatureSpec, source_key
 from ..feature import Feature, FeatureRow
 from ..row_groups import Values
 
@@ -118,5 +118,5 @@ class ExportSource:
         self.rows += len(rows)
         self.rows_ok += sum(row.value is not None for row in rows)
         augmented = self.feature.augmented
-        sources = [row.key.rpartition("~p")[0] if augmented else None for row in rows]
+        sources = [source_key(row.key) if augmented else None for row in rows]
         return Batch(rows, splits, sources, self.spec)

@@ -6,9 +6,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import typer
-from affectflow.pipeline.cli import datasets, features, verify
-from affectflow.pipeline.errors import AffectflowError, MissingFiles, StoreError, UsageError
-from affectflow.pipeline.records import FeatureSpec
 from support.broken_files import make_broken_corpus
 from support.corpus import make_corpus
 from support.feature_stores import (
@@ -20,6 +17,10 @@ from support.feature_stores import (
     write_table,
 )
 from typer.testing import CliRunner, Result
+
+from affectflow.pipeline.cli import datasets, features, verify
+from affectflow.pipeline.errors import AffectflowError, MissingFiles, StoreError, UsageError
+from affectflow.pipeline.records import FeatureSpec
 
 SPEC = FeatureSpec("clip", "image", (3,), "float32")
 KEYS = ["a", "b", "c"]

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from affectflow.pipeline.config import StageConfig
 from affectflow.pipeline.engine.lanes import Clock, DecodeLane, compute_batch, run_lanes
 from affectflow.pipeline.errors import ProviderError, RowAbsent, RowError
 from affectflow.pipeline.records import Failure, FeatureSpec, Row, Sample
 from affectflow.pipeline.stage import BaseStage
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 class Config(StageConfig):

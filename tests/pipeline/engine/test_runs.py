@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.corpus import make_corpus
+from support.stores import commit_inodes, leftovers, part_digests
+
 from affectflow.pipeline.cli.options import load_dag, make_config
 from affectflow.pipeline.engine import plan as planning
 from affectflow.pipeline.engine.explain import explain
@@ -21,8 +24,6 @@ from affectflow.pipeline.engine.session import (
     reopen,
 )
 from affectflow.pipeline.errors import ConfigError, UsageError
-from support.corpus import make_corpus
-from support.stores import commit_inodes, leftovers, part_digests
 
 SHARDS = ["engine.shard_rows=8"]
 
@@ -177,7 +178,7 @@ def test_a_recorded_run_opens_again(tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean fake"):
         session_of(tmp_path, features="fakes")
-    with pytest.raises(ConfigError, match="unknown key 'sed'; known: .*seed"):
+    with pytest.raises(ConfigError, match=r"unknown key 'sed'; known: .*seed"):
         session_of(tmp_path, "fake.sed=1")
     with pytest.raises(ConfigError, match="not in this graph"):
         session_of(tmp_path, "bert.max_length=8")

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from affectflow.pipeline.engine import execute as driver
 from support.command import run, start
 from support.corpus import make_corpus
 from support.dask_processes import tcp_cluster
 from support.stores import commit_inodes, part_digests
+
+from affectflow.pipeline.engine import execute as driver
 
 
 def arguments(manifest: Path, store: Path, cluster: str, delay_ms: int) -> list[str | Path]:

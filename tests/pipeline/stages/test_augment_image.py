@@ -63,7 +63,7 @@ def test_same_child_same_bytes_whatever_the_order(tmp_path):
 
 
 def test_draws_are_the_documented_ones():
-    first = hashlib.sha256("a.png\x1f3\x1f1\x1fhue".encode()).digest()[:8]
+    first = hashlib.sha256(b"a.png\x1f3\x1f1\x1fhue").digest()[:8]
     assert draw("a.png", 3, "hue") == (int.from_bytes(first, "big") >> 11) / 2**53
     low, high = PRESETS["mild"].hue
     expected = low + draw("a.png", 3, "hue") * (high - low)

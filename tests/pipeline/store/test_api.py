@@ -6,12 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import affectflow
 import numpy as np
 import pytest
-from affectflow.pipeline.errors import StoreError
-from affectflow.pipeline.records import Failure, FeatureSpec
-from affectflow.pipeline.store.row_groups import iter_row_groups
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.command import environment
@@ -24,6 +20,11 @@ from support.feature_stores import (
     write_run,
     write_table,
 )
+
+import affectflow
+from affectflow.pipeline.errors import StoreError
+from affectflow.pipeline.records import Failure, FeatureSpec
+from affectflow.pipeline.store.row_groups import iter_row_groups
 
 FIXED = FeatureSpec("clip", "image", (3,), "float32")
 RAGGED = FeatureSpec("bert", "text", (None, 2), "float16")

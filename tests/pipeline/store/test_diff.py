@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import affectflow
 import numpy as np
 import pytest
+from support.feature_stores import ABSENT, FAILED, sample_row, write_feature, write_table
+
+import affectflow
 from affectflow.pipeline.errors import UsageError
 from affectflow.pipeline.records import Failure, FeatureSpec
 from affectflow.pipeline.store.diff import Diff, diff_features, value_lines
 from affectflow.pipeline.store.references import name_of, resolve
-from support.feature_stores import ABSENT, FAILED, sample_row, write_feature, write_table
 
 SPEC = FeatureSpec("clip", "image", (2,), "float32")
 RAGGED = FeatureSpec("bert", "text", (None, 2), "float32")
@@ -25,7 +26,9 @@ def compare(
     shard_rows: tuple[int, int] = (2, 2),
 ) -> Diff:
     folders = []
-    for name, values, spec, recipe, rows in zip("ab", (a, b), specs, recipes, shard_rows):
+    for name, values, spec, recipe, rows in zip(
+        "ab", (a, b), specs, recipes, shard_rows, strict=True
+    ):
         table = write_table(folder / name, [sample_row(key) for key in values], rows)
         write_feature(table, spec, values, recipe=recipe)
         folders.append(affectflow.open_store(folder / name).feature("mini", spec.name).folder)

@@ -8,16 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import affectflow
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from affectflow.pipeline.errors import StoreError, UsageError
-from affectflow.pipeline.records import Failure, FeatureSpec
-from affectflow.pipeline.store import export as exporting
-from affectflow.pipeline.store.export import export_features
-from affectflow.pipeline.store.export import webdataset as tars
-from affectflow.pipeline.store.references import resolve
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command import environment
@@ -29,6 +22,14 @@ from support.feature_stores import (
     write_feature,
     write_table,
 )
+
+import affectflow
+from affectflow.pipeline.errors import StoreError, UsageError
+from affectflow.pipeline.records import Failure, FeatureSpec
+from affectflow.pipeline.store import export as exporting
+from affectflow.pipeline.store.export import export_features
+from affectflow.pipeline.store.export import webdataset as tars
+from affectflow.pipeline.store.references import resolve
 
 # Names as datasets have them: dots, slashes, blanks, percent signs, other scripts.
 KEYS = ["a.b.png", "train/01.jpg", "ünï 100%.gif", "x__y", "%2E.png", "last"]
@@ -248,8 +249,8 @@ def test_mistakes_are_readable(small: tuple[affectflow.Store, FeatureSpec]) -> N
     folder = resolve(store, "mini/vector")
     table = store.samples("mini").source
     write_feature(table, spec, some_values(spec, KEYS[:5], {}), "ffff")
+    both = [folder, resolve(store, "ffff")]
     with pytest.raises(UsageError, match="would lie in one folder"):
-        both = [folder, resolve(store, "ffff")]
         export_features(store, both, "npy", store.path.parent / "out")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from affectflow.pipeline.records import FeatureSpec
 from support.feature_stores import (
     ABSENT,
     FAILED,
@@ -19,6 +18,8 @@ from support.feature_stores import (
     write_feature,
     write_table,
 )
+
+from affectflow.pipeline.records import FeatureSpec
 
 KEYS = [f"meme.{index}.png" for index in range(9)]
 HOLES = {KEYS[2]: FAILED, KEYS[7]: ABSENT}

@@ -8,15 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.corpus import make_corpus
+from support.feature_stores import sample_row, some_values, write_feature, write_run, write_table
+from support.stores import part_digests
+
 from affectflow.pipeline.cli.options import load_dag, make_config
 from affectflow.pipeline.engine.session import Summary, execute, latest_run, open_session
 from affectflow.pipeline.records import FeatureSpec
 from affectflow.pipeline.store.layout import StoreLayout, read_json, write_json
 from affectflow.pipeline.store.verify import Report, repair, verify_all, verify_run
 from affectflow.pipeline.store.writer import ShardWriter, file_sha256
-from support.corpus import make_corpus
-from support.feature_stores import sample_row, some_values, write_feature, write_run, write_table
-from support.stores import part_digests
 
 ONES = np.ones(2, np.float32)
 
