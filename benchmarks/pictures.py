@@ -8,10 +8,40 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-_WORDS = (
-    "when you finally and the cat monday nobody never asked about my new boss says it was "
-    "friday again people think this meeting could have been an email but here we are"
-).split()
+_WORDS = [
+    "when",
+    "you",
+    "finally",
+    "and",
+    "the",
+    "cat",
+    "monday",
+    "nobody",
+    "never",
+    "asked",
+    "about",
+    "my",
+    "new",
+    "boss",
+    "says",
+    "it",
+    "was",
+    "friday",
+    "again",
+    "people",
+    "think",
+    "this",
+    "meeting",
+    "could",
+    "have",
+    "been",
+    "an",
+    "email",
+    "but",
+    "here",
+    "we",
+    "are",
+]
 
 
 def make_memes(root: Path, count: int, side: int, seed: int = 0) -> None:

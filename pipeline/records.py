@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import RowError
+from .errors import ConfigError, RowError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +102,12 @@ class FeatureSpec:
     t0_s: float | None = None
     compression: Literal["none", "zstd", "lz4"] = "none"
     columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        fixed = self.shape[1:] if self.ragged else self.shape
+        if any(size is None or size < 1 for size in fixed):
+            message = f"feature '{self.name}' has shape {self.shape}"
+            raise ConfigError(message, "sizes are at least 1, and only the first axis may be None")
 
     @property
     def ragged(self) -> bool:

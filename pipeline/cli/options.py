@@ -21,6 +21,10 @@ Profile = Annotated[str, typer.Option(help="offline (no downloads) or paper (the
 Features = Annotated[str | None, typer.Option(help="Comma-separated extractors, e.g. bert,clip.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first samples.")]
 Augment = Annotated[bool, typer.Option("--augment", help="Add paraphrased training samples.")]
+Budget = Annotated[
+    float | None,
+    typer.Option("--budget-usd", min=0, help="Hard limit on paid requests; see `llm estimate`."),
+]
 Cluster = Annotated[str, typer.Option(help="inline, local, or tcp://host:port of a scheduler.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes of --cluster local.")]
 Assignments = Annotated[
@@ -41,6 +45,7 @@ def make_config(
     limit: int | None,
     augment: bool,
     assignments: list[str] | None,
+    budget_usd: float | None = None,
 ) -> RunConfig:
     """Return the run configuration that the options ask for.
 
@@ -50,6 +55,8 @@ def make_config(
     from ..config import EngineConfig, RunConfig, parse, parse_overrides
 
     overrides = parse_overrides(assignments or [])
+    if budget_usd is not None:
+        overrides.setdefault("paraphrase", {})["budget_usd"] = budget_usd
     engine = parse(EngineConfig, overrides.pop("engine", {}), "--set engine")
     values: dict[str, Any] = {
         "dataset": dataset,

@@ -27,13 +27,16 @@ def run_extract(
     cluster: opt.Cluster = "local",
     workers: opt.Workers = None,
     assignments: opt.Assignments = None,
+    budget_usd: opt.Budget = None,
     json_output: opt.Json = False,
 ) -> None:
     """From raw data to audited feature shards; running it again goes on from where it stopped."""
     from ..engine.session import execute, open_session
     from . import show
 
-    config = opt.make_config(dataset, root, profile, features, limit, augment, assignments)
+    config = opt.make_config(
+        dataset, root, profile, features, limit, augment, assignments, budget_usd
+    )
     session = open_session(config, store, opt.load_dag("extract"), show.tell)
     with show.progress_bar(len(session.plan.cells), quiet=json_output) as watcher:
         summary = execute(session, cluster=cluster, workers=workers, watcher=watcher)

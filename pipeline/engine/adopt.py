@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..store.layout import commit_name, part_name, read_json, write_json, written_whole
+from ..store.writer import file_sha256
 from .plan import Plan, PlannedNode, expected_cell
 from .specs import write_specs
 
@@ -67,7 +68,8 @@ def _usable(
     part = folder / part_name(shard)
     if commit is None or commit["cell"] != cell or commit["upstream"] != dict(upstream):
         return None
-    if not part.exists() or part.stat().st_size != commit["bytes"]:
+    # A damaged part must not spread to another fingerprint, so its bytes are read once.
+    if not part.exists() or file_sha256(part) != commit["sha256"]:
         return None
     return commit
 

@@ -9,7 +9,7 @@ import heapq
 import pickle
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -286,10 +286,3 @@ def make_task(
         engine=engine,
         only_keys=only_keys,
     )
-
-
-def iter_failed_cells(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield label and message of every cell that failed as a whole."""
-    for cell in plan.cells.values():
-        if cell.state == "failed":
-            yield f"{cell.node}[{cell.shard}]", cell.reason

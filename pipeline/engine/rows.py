@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from ..errors import StoreError
 from ..records import Failure, Row, Sample, child_key
 from ..store.layout import part_name
+from ..store.parquet import read_part
 from ..store.samples import SamplesTable
 from .graph import SAMPLES
 from .task import CellTask, Upstream
@@ -75,7 +76,7 @@ def _samples(task: CellTask) -> Iterator[Sample]:
         yield from originals
         return
     by_key = {sample.key: sample for sample in originals}
-    table = pq.read_table(Path(task.children) / part_name(task.shard), partitioning=None)
+    table = read_part(Path(task.children) / part_name(task.shard))
     for row in table.to_pylist():
         for child in row["children"] or ():
             yield child_of(by_key[row["key"]], child["index"], child["text"])

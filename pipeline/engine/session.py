@@ -25,16 +25,16 @@ from ..ingest.dataset import default_root, ingest_dataset, iter_problem_rows
 from ..manifest import Manifest, load_manifest
 from ..records import FeatureSpec, source_key
 from ..stage import library_version
-from ..store.layout import StoreLayout, read_json, write_json
+from ..store.layout import StoreLayout, write_json
 from ..store.quarantine import quarantine_rows
 from ..store.reader import OutputFolder
+from ..store.runs import RUN_NAME, run_records
 from ..store.samples import SamplesTable
 from .clusters import open_executor
 from .execute import Driver, InlineExecutor, Progress, Watcher
 from .graph import SAMPLES, Dag
 from .plan import Plan, make_plan
 
-RUN_NAME = "run.json"
 OK, FAILED_ROWS, OVER_BUDGET = 0, 4, 5
 
 DagBuilder = Callable[[RunConfig, str], Dag]
@@ -196,7 +196,8 @@ def failed_rows(session: Session) -> Iterator[dict[str, Any]]:
                 "shard": row["shard"],
             }
     for name, planned in session.plan.nodes.items():
-        for row in quarantine_rows(planned.quarantine):
+        committed = OutputFolder(planned.outputs[0][1], "").shards
+        for row in quarantine_rows(planned.quarantine, committed):
             yield {"node": name, **row}
 
 
@@ -285,9 +286,8 @@ def latest_run(layout: StoreLayout, run: str | None = None) -> dict[str, Any]:
     Raises:
         StoreError: There is none.
     """
-    names = sorted(path.parent.name for path in layout.runs.glob(f"*/{RUN_NAME}"))
-    wanted = [name for name in names if run is None or name.startswith(run)]
-    record = read_json(layout.runs / wanted[-1] / RUN_NAME) if wanted else None
+    wanted = (found for found in run_records(layout) if found["run"].startswith(run or ""))
+    record = next(wanted, None)
     if record is None:
         what = f"run '{run}'" if run else "run"
         raise StoreError(f"there is no {what} in '{layout.root}'", "`pipeline run extract` first")

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow.compute as pc
+
 from ..config import canonical_json, digest
 from ..errors import DatasetError
 from ..loading import load_module
@@ -232,7 +234,10 @@ def _recall(memo_file: Path, root: Path, layout: StoreLayout, name: str) -> Samp
 
 def iter_problem_rows(table: SamplesTable) -> Iterator[dict[str, Any]]:
     """Yield the samples whose status is not ok: key, status, reason, shard."""
-    for shard in range(len(table.shards)):
-        for row in table.table(shard, ["key", "status", "reason"]).to_pylist():
-            if row["status"] != "ok":
-                yield {**row, "shard": shard}
+    for shard, facts in enumerate(table.shards):
+        # Most shards have no such row, and a large table has thousands of shards.
+        if set(facts.get("statuses", ("unknown",))) <= {"ok"}:
+            continue
+        rows = table.table(shard, ["key", "status", "reason"])
+        for row in rows.filter(pc.not_equal(rows["status"], "ok")).to_pylist():
+            yield {**row, "shard": shard}

@@ -20,6 +20,7 @@ from ..errors import RowError
 from ..media.images import DECODE_POLICY, decode_image, read_bytes
 from ..media.paths import confine
 from ..store.layout import written_whole
+from ..store.parquet import read_part
 from .phash import perceptual_hash
 
 SCAN_VERSION = 1
@@ -156,7 +157,7 @@ def _format(data: bytes) -> str:
 def _read_cache(cache_file: Path) -> dict[str, MediaFacts]:
     names = [field.name for field in fields(MediaFacts)]
     try:
-        columns = pq.read_table(cache_file, partitioning=None).to_pydict()
+        columns = read_part(cache_file).to_pydict()
         rows = zip(*(columns[name] for name in names), strict=True)
         return {row[0]: MediaFacts(*row) for row in rows}
     except (OSError, pa.ArrowInvalid, KeyError):

@@ -16,7 +16,8 @@ def make_splits(rows: Sequence[dict[str, Any]], policy: Splits, column: str | No
     Groups are taken in the order of a hash of seed and group, and each goes to the part (test, then
     val) that still lacks rows of the group's most common class; what is left is train. The result
     depends on seed, groups and labels only, not on the order of the rows. A group with an official
-    member stays in train, so that no generated part shares it.
+    member stays in train, so that no generated part shares it; when that member is in the official
+    val or test, the rows are flagged ``group_in_val`` or ``group_in_test``: whoever trains decides.
 
     Args:
         rows: Mappings with ``group``, ``split`` and the stratification column.
@@ -24,11 +25,11 @@ def make_splits(rows: Sequence[dict[str, Any]], policy: Splits, column: str | No
         column: Label column to stratify by, or None.
     """
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    bound: set[str] = set()
+    bound: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row["split"] is not None:
             row["split_origin"] = "official"
-            bound.add(row["group"])
+            bound[row["group"]].add(row["split"])
         else:
             row["split_origin"] = "generated"
             groups[row["group"]].append(row)
@@ -45,8 +46,10 @@ def make_splits(rows: Sequence[dict[str, Any]], policy: Splits, column: str | No
             )
         if part != "train":
             wanted[part][stratum] -= len(members)
+        leaks = [f"group_in_{split}" for split in sorted(bound.get(group, set()) - {"train"})]
         for row in members:
             row["split"] = part
+            row["flags"] = [*row["flags"], *leaks]
 
 
 def _wanted(

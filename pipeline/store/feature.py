@@ -146,7 +146,7 @@ class Feature:
         Args:
             split: Only this split's rows.
             keys: Only these rows, in this order; those without a value are left out.
-            memory_map: Map the files; saves a buffer on local disks, is no faster.
+            memory_map: Map the files instead of reading them into buffers.
 
         Returns:
             Keys and values. With a fixed shape, one row group and every row wanted the values are
@@ -198,7 +198,7 @@ class Feature:
         Args:
             rows: Rows per batch; only the last one may have fewer.
             split: Only this split's rows.
-            memory_map: Map the files; saves a buffer on local disks, is no faster.
+            memory_map: Map the files instead of reading them into buffers.
         """
         if rows < 1:
             raise StoreError(f"iter_batches got rows={rows}, expected at least 1")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+from .parquet import read_part
 
 
 def quarantine_rows(folder: Path, shards: Iterable[int] | None = None) -> Iterator[dict[str, Any]]:
@@ -15,5 +15,5 @@ def quarantine_rows(folder: Path, shards: Iterable[int] | None = None) -> Iterat
     for path in sorted(folder.glob("part-*.parquet")):
         shard = int(path.stem[5:])
         if wanted is None or shard in wanted:
-            for row in pq.read_table(path, partitioning=None).to_pylist():
+            for row in read_part(path).to_pylist():
                 yield {**row, "shard": shard}

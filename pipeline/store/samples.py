@@ -19,6 +19,7 @@ from ..errors import StoreError
 from ..manifest import Manifest, Task
 from ..records import Sample
 from .layout import SAMPLES_NAME, StoreLayout, part_name, read_json, write_json, written_whole
+from .parquet import read_part
 
 LABEL_PREFIX = "label."
 _TYPES = {
@@ -108,13 +109,12 @@ class SamplesTable:
 
     @property
     def shards(self) -> list[dict[str, Any]]:
-        """Per shard: rows, content digest, split digest."""
+        """Per shard: rows, content digest, split digest, rows by status."""
         return list(self.info["shards"])
 
     def table(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the rows of one shard."""
-        wanted = None if columns is None else list(columns)
-        return pq.read_table(self.path / part_name(shard), columns=wanted, partitioning=None)
+        return read_part(self.path / part_name(shard), columns)
 
     def all_rows(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows; meant for few columns."""
@@ -208,4 +208,5 @@ def _shard_facts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "rows": len(rows),
         "content": hashlib.sha256(contents.encode()).hexdigest()[:32],
         "splits": hashlib.sha256(splits.encode()).hexdigest()[:32],
+        "statuses": dict(sorted(Counter(row["status"] for row in rows).items())),
     }

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -212,8 +211,3 @@ def as_value(value: Any, spec: OutputSpec) -> Any:
         return tensor.check_value(value, spec)
     except ValueError as error:
         return Failure("contract", str(error), "the extractor and its declared spec disagree")
-
-
-def empty_like(spec: FeatureSpec) -> np.ndarray:
-    """Return an array of the spec's shape and dtype filled with zeros; ragged axes are empty."""
-    return np.zeros([0 if size is None else size for size in spec.shape], dtype=spec.dtype)

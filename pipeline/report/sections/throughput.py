@@ -90,7 +90,7 @@ def node_times(context: Context) -> list[NodeTime]:
         spent = sum(seconds[name] for name in LANES)
         seconds["other"] = max(0.0, seconds["total"] - spent)
         seconds["total"] = max(seconds["total"], spent)
-        rows = sum(commit["computed"] for commit in commits)
+        rows = sum(commit.get("computed", sum(commit["rows"].values())) for commit in commits)
         adopted = sum("adopted_from" in commit for commit in commits)
         found.append(NodeTime(planned.name, len(commits), rows, seconds, adopted))
     return found

@@ -23,6 +23,7 @@ from affectflow.pipeline.engine.session import (
     open_session,
     reopen,
 )
+from affectflow.pipeline.engine.specs import write_specs
 from affectflow.pipeline.errors import ConfigError, UsageError
 
 SHARDS = ["engine.shard_rows=8"]
@@ -186,3 +187,20 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         session_of(tmp_path, "seed")
     with pytest.raises(ConfigError, match="'max_failed' = 2"):
         session_of(tmp_path, "engine.max_failed=2")
+
+
+def test_a_changed_weight_file_is_named(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"hidden_size": 16, "num_hidden_layers": 2}')
+    (model / "vocab.txt").write_text("[PAD]")
+    (model / "model.safetensors").write_bytes(b"weights before")
+    settings = [f"bert.folder={model}", "bert.model=mine", "bert.text_source=raw"]
+    session = session_of(tmp_path, *settings, features="bert")
+    write_specs(session.plan, session.plan.nodes["bert"])
+    (model / "model.safetensors").write_bytes(b"weights after!")
+    [finding] = explain(session_of(tmp_path, *settings, features="bert").plan)
+    [item] = finding.differences
+    assert item.component.startswith("identity.weights")
+    assert "safetensors" in item.component + str(item.stored)
+    assert item.stored != item.now

@@ -17,6 +17,7 @@ from support.report_run import (
     with_table,
 )
 
+from affectflow import open_store
 from affectflow.pipeline.engine.session import Session
 from affectflow.pipeline.errors import UsageError
 from affectflow.pipeline.report.inspect import (
@@ -25,7 +26,6 @@ from affectflow.pipeline.report.inspect import (
     array_facts,
     inspect_sample,
 )
-from affectflow.pipeline.store.reader import read_ragged
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,8 @@ def test_a_good_sample_is_shown_whole(session: Session) -> None:
     assert found.sample["text"] == "caption number 9"
     assert found.sample["image_width"] == 200
     folder = session.plan.nodes["seen"].folders[0]
-    keys, values = read_ragged(folder)
+    opened = open_store(session.layout.root)
+    keys, values = opened.feature(folder.dataset, "seen").read()
     value = values[keys.tolist().index("m9")].astype(np.float64)
     facts = of(found, "seen").facts
     assert facts["shape"] == list(value.shape)
