@@ -20,7 +20,7 @@ def make_splits(rows: Sequence[dict[str, Any]], policy: Splits, column: str | No
     val or test, the rows are flagged ``group_in_val`` or ``group_in_test``: whoever trains decides.
 
     Args:
-        rows: Mappings with ``group``, ``split`` and the stratification column.
+        rows: Mappings with ``group``, ``split``, ``flags`` and the stratification column.
         policy: Shares, seed.
         column: Label column to stratify by, or None.
     """
@@ -49,7 +49,8 @@ def make_splits(rows: Sequence[dict[str, Any]], policy: Splits, column: str | No
         leaks = [f"group_in_{split}" for split in sorted(bound.get(group, set()) - {"train"})]
         for row in members:
             row["split"] = part
-            row["flags"] = [*row["flags"], *leaks]
+            if leaks:
+                row["flags"] = [*row["flags"], *leaks]
 
 
 def _wanted(

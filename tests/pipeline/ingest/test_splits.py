@@ -16,7 +16,14 @@ POLICY = Splits(val=0.15, test=0.2, seed=7, stratify="mood")
 
 
 def row(key: str, group: str, label: int | None = 0, split: str | None = None) -> dict[str, Any]:
-    return {"key": key, "group": group, COLUMN: label, "split": split, "split_origin": None}
+    return {
+        "key": key,
+        "group": group,
+        COLUMN: label,
+        "split": split,
+        "split_origin": None,
+        "flags": [],
+    }
 
 
 def many(count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -107,3 +114,15 @@ def test_no_shares_means_all_train() -> None:
     rows = many(50)
     make_splits(rows, Splits(val=0, test=0), None)
     assert {item["split"] for item in rows} == {"train"}
+
+
+def test_training_rows_that_leak_into_an_official_test_split_are_flagged() -> None:
+    rows = [
+        row("a", "g1"),
+        row("b", "g1", split="test"),
+        row("c", "g2", split="train"),
+        row("d", "g2"),
+    ]
+    make_splits(rows, POLICY, COLUMN)
+    assert [item["split"] for item in rows] == ["train", "test", "train", "train"]
+    assert [item["flags"] for item in rows] == [["group_in_test"], [], [], []]
