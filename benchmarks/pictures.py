@@ -74,15 +74,22 @@ def make_memes(root: Path, count: int, side: int, seed: int = 0) -> None:
     )
 
 
-def make_captions(root: Path, count: int) -> None:
-    """Write ``rows.csv`` with ``count`` different captions, and ``manifest.yaml``, in ``root``."""
+def make_captions(root: Path, count: int, bad_every: int = 0) -> None:
+    """Write ``rows.csv`` with different captions, and ``manifest.yaml``, in ``root``.
+
+    Args:
+        root: Folder to make.
+        count: Number of rows.
+        bad_every: One row in this many has no id and is a bad row; 0 for none.
+    """
     root.mkdir(parents=True, exist_ok=True)
     with open(root / "rows.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text"])
         for index in range(count):
             words = (_WORDS[(index * step) % len(_WORDS)] for step in (1, 3, 7))
-            writer.writerow([f"row-{index:07d}", f"{' '.join(words)} number {index}"])
+            name = "" if bad_every and index % bad_every == 7 else f"row-{index:07d}"
+            writer.writerow([name, f"{' '.join(words)} number {index}"])
     (root / "manifest.yaml").write_text(
         "name: captions\ntitle: Generated captions\nreader: table\nlicence: none\n"
         "obtain: made by the benchmark\nmodalities: [text]\n"

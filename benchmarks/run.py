@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -43,6 +44,7 @@ def run_one(name: str, quick: bool, results: Path) -> bool:
     module = importlib.import_module(f"{__package__}.{name}")
     facts = describe()
     workdir = Path(tempfile.mkdtemp(prefix=f"affectflow-bench-{name}-"))
+    keep_bytecode(workdir / "bytecode")
     start = time.perf_counter()
     try:
         found: dict[str, Any] = module.run(workdir, quick)
@@ -64,6 +66,15 @@ def run_one(name: str, quick: bool, results: Path) -> bool:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{name}: {found['headline']} (target {found['target']}) in {value['seconds']} s")
     return True
+
+
+def keep_bytecode(folder: Path) -> None:
+    """Let measured processes keep compiled bytecode, as installed programs do.
+
+    Where an environment forbids it, every process would compile torch from source again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
 
 
 def _shown(path: Path) -> str:

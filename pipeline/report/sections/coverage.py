@@ -65,13 +65,20 @@ def _of_split(census: Census, modality: str, split: str) -> str:
     return share_text(part, census.sizes["split", split])
 
 
-def _merged(census: Census, outputs: Sequence[str]) -> dict[str, str]:
+def _merged(census: Census, outputs: Sequence[str]) -> dict[str, Child]:
     """Return output to heading; outputs of one node that cover the same share one column."""
     columns: dict[str, list[str]] = {}
     for name in outputs:
         twin = next((first for first in columns if _same(census, first, name)), name)
         columns.setdefault(twin, []).append(name)
-    return {first: ", ".join(names) for first, names in columns.items()}
+    return {first: _heading(names) for first, names in columns.items()}
+
+
+def _heading(names: Sequence[str]) -> Child:
+    """Return the first name and how many more there are; pointing at it lists them."""
+    if len(names) == 1:
+        return names[0]
+    return element("span", f"{names[0]} +{len(names) - 1}", title=", ".join(names))
 
 
 def _same(census: Census, one: str, other: str) -> bool:
@@ -82,7 +89,7 @@ def _same(census: Census, one: str, other: str) -> bool:
 
 
 def _matrix(
-    census: Census, columns: dict[str, str], dimensions: Sequence[str], children: bool
+    census: Census, columns: dict[str, Child], dimensions: Sequence[str], children: bool
 ) -> Markup:
     rows: Rows = []
     for dimension in dimensions:
@@ -113,7 +120,7 @@ def _cell(census: Census, group: Group, output: str, children: bool) -> Markup:
     return element("div", share, bar, title=words, class_="cover")
 
 
-def _classes(context: Context, columns: dict[str, str]) -> list[Child]:
+def _classes(context: Context, columns: dict[str, Child]) -> list[Child]:
     """Return one folded matrix per task; the first one, most often the main task, may be open."""
     parts: list[Child] = []
     for task in context.tasks:
@@ -125,7 +132,7 @@ def _classes(context: Context, columns: dict[str, str]) -> list[Child]:
     return [element("h3", "Outputs by class"), *parts] if parts else []
 
 
-def _has_gaps(census: Census, columns: dict[str, str], dimension: str) -> bool:
+def _has_gaps(census: Census, columns: dict[str, Child], dimension: str) -> bool:
     return any(
         census.coverage[output][dimension, value][0] < census.sizes[dimension, value]
         for output in columns
