@@ -1,10 +1,10 @@
 """Wall time of `pipeline run extract --features clip` ÷ wall time of a bare loop.
 
 Both are whole processes from the interpreter's start to its end, over the same rows, with the same
-open_clip ViT-B-32 (seeded random weights, the same values in both), the same batch size and the same
-number of threads in total. Every run of ours starts with an empty store, so reading labels, hashing
-and checking every picture, perceptual hashes, splits and the audit are part of its time. They take
-turns; the ratio is the median over the pairs.
+open_clip ViT-B-32 (seeded random weights, the same values in both), the same batch size and the
+same number of threads in total. Every run of ours starts with an empty store, so reading labels,
+hashing and checking every picture, perceptual hashes, splits and the audit are part of its time.
+They take turns; the ratio is the median over the pairs.
 """
 
 from __future__ import annotations

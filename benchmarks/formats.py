@@ -20,6 +20,7 @@ from affectflow.pipeline.records import FeatureSpec
 from affectflow.pipeline.store.feature import Feature
 from affectflow.pipeline.store.layout import SPEC_NAME, write_json
 from affectflow.pipeline.store.reader import OutputFolder
+from affectflow.pipeline.store.view import open_view
 from affectflow.pipeline.store.writer import ROW_GROUP_BYTES, ShardWriter, as_value, commit_path
 
 
@@ -61,12 +62,14 @@ class Ours:
 
     def open(self) -> None:
         self._feature = Feature(OutputFolder(self._path, "features"), dict)
+        self._view = open_view(self._feature.folder)
+        self._row_of = self._view.positions
 
     def read_all(self) -> np.ndarray:
         return np.asarray(self._feature.read().values)
 
     def read_rows(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self._feature.read(keys=[f"row-{row:07d}" for row in rows]).values)
+        return np.asarray(self._view.take([self._row_of[f"row-{row:07d}"] for row in rows]))
 
 
 class ArrowColumn:
@@ -151,14 +154,10 @@ class HuggingFace:
         import datasets
 
         datasets.disable_progress_bars()
-        made = datasets.Dataset.from_generator(
-            _rows_of,
-            gen_kwargs={"source": _Held(values)},
-            features=datasets.Features({"value": self._feature()}),
-            cache_dir=str(self._path / "cache"),
-        )
-        made.save_to_disk(self._path / "saved")
-        for path in (self._path / "saved").iterdir():
+        kinds = datasets.Features({"value": self._feature()})
+        made = datasets.Dataset.from_dict({"value": values}, features=kinds)
+        made.save_to_disk(self._path)
+        for path in self._path.iterdir():
             _sync(path)
 
     def _feature(self) -> Any:
@@ -171,10 +170,17 @@ class HuggingFace:
     def open(self) -> None:
         import datasets
 
-        self._data: Any = datasets.load_from_disk(self._path / "saved").with_format("numpy")
+        data = datasets.load_from_disk(self._path)
+        # Without a dtype it would give float32.
+        self._data: Any = data.with_format("numpy", dtype=np.float16)
 
     def read_all(self) -> np.ndarray:
         return np.asarray(self._data[:]["value"])
 
     def read_rows(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self._data[rows]["value"])
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

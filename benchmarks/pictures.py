@@ -45,7 +45,7 @@ _WORDS = [
 
 
 def make_memes(root: Path, count: int, side: int, seed: int = 0) -> None:
-    """Write ``count`` smooth random JPEG pictures, ``labels.csv`` and ``manifest.yaml`` in ``root``.
+    """Write smooth random JPEG pictures, ``labels.csv`` and ``manifest.yaml`` in ``root``.
 
     Args:
         root: Folder to make.

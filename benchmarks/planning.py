@@ -2,8 +2,9 @@
 
 The store is made by the real command: a CSV of captions, seeded values of a tiny shape from the
 extractor `fake`. One row in 250 of the CSV is unusable and one value in 500 fails, so that every
-shard of the default size has something to account for. Then `pipeline plan extract` and a second `pipeline run extract` (which finds
-nothing to do) are timed as whole processes, with the page cache warm.
+shard of the default size has something to account for. Then `pipeline plan extract` and a second
+`pipeline run extract` (which finds nothing to do) are timed as whole processes, with the page cache
+warm.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir -c constraints.txt '.[all]' \
     && useradd --create-home --uid 1000 affectflow \
     && install --directory --owner affectflow /store
 
-USER affectflow
+USER 1000
 VOLUME /store
 ENTRYPOINT ["pipeline"]
 CMD ["--help"]

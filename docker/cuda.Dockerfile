@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-FROM nvidia/cuda:13.0.2-runtime-ubuntu24.04
+FROM nvidia/cuda:13.0.2-base-ubuntu24.04
 
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 AFFECTFLOW_STORE=/store
 
@@ -22,7 +22,7 @@ RUN pip install --no-cache-dir -c constraints.txt '.[all]' \
     && useradd --create-home --uid 1001 affectflow \
     && install --directory --owner affectflow /store
 
-USER affectflow
+USER 1001
 VOLUME /store
 ENTRYPOINT ["pipeline"]
 CMD ["--help"]

@@ -1,4 +1,4 @@
-"""Naming a feature on the command line: a fingerprint, or dataset/feature, or all three."""
+"""Naming a feature on the command line: its name, a fingerprint, dataset/feature, or all three."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..errors import UsageError
 from .api import Store
 from .reader import OutputFolder, list_outputs
 
-FORMS = "a fingerprint's beginning, DATASET/FEATURE or DATASET/FEATURE/FINGERPRINT"
+FORMS = "FEATURE, a fingerprint's beginning, DATASET/FEATURE or DATASET/FEATURE/FINGERPRINT"
 
 
 def resolve(store: Store, reference: str) -> OutputFolder:
@@ -20,6 +20,9 @@ def resolve(store: Store, reference: str) -> OutputFolder:
     if len(parts) == 2:
         return store.feature(parts[0], parts[1]).folder
     folders = list_outputs(store.layout, "features")
+    datasets = sorted({folder.dataset for folder in folders if folder.name == reference})
+    if len(datasets) == 1:
+        return store.feature(datasets[0], reference).folder
     if len(parts) == 3:
         head = (parts[0], parts[1])
         found = [
