@@ -10,6 +10,7 @@ They take turns; the ratio is the median over the pairs.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -131,10 +132,21 @@ def run(workdir: Path, quick: bool) -> dict[str, Any]:
             runs[name].append(_run(bench, name))
         if turn == 0:
             agreement = _agreement(bench)
-    if not quick:
-        for name in ("inline", "workers", "cut"):
+    missing = [] if quick else _measure_extras(bench, runs)
+    result = _result(bench, runs, agreement)
+    result["notes"] += missing
+    return result
+
+
+def _measure_extras(bench: Bench, runs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Measure the other ways once each; return a sentence for each that failed."""
+    missing = []
+    for name in ("inline", "workers", "cut"):
+        try:
             runs[name].append(_run(bench, name))
-    return _result(bench, runs, agreement)
+        except RuntimeError as error:
+            missing.append(f"Not measured: {name}: {error}")
+    return missing
 
 
 def _ways(bench: Bench) -> dict[str, Callable[[], tuple[Measured, dict[str, float]]]]:
@@ -148,8 +160,11 @@ def _ways(bench: Bench) -> dict[str, Callable[[], tuple[Measured, dict[str, floa
 
 def _run(bench: Bench, name: str) -> dict[str, Any]:
     call = bench.bare if name == "bare" else _ways(bench)[name]
+    load = os.getloadavg()[0]
     found, phases = call()
+    print(f"clip: {name} {found.wall_s:.1f} s, processor {found.cpu_s:.1f} s", flush=True)
     return {
+        "load_before": round(load, 2),
         "wall_s": round(found.wall_s, 3),
         "cpu_s": round(found.cpu_s, 3),
         "phases_s": {key: round(value, 3) for key, value in phases.items()},

@@ -20,6 +20,7 @@ NAME = "memory"
 TITLE = "(c) Resident memory over N and 10 × N rows"
 TARGET = 1.25
 WORKERS = 2
+WHO = ("parent_mb", "worker_mb", "total_mb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +70,38 @@ def run(workdir: Path, quick: bool) -> dict[str, Any]:
     ratios: dict[str, dict[str, float]] = {}
     table: list[list[Any]] = []
     for small, large in zip(runs[::2], runs[1::2], strict=True):
-        found = {who: large[who] / small[who] for who in ("parent_mb", "worker_mb", "total_mb")}
-        ratios[small["case"]] = {who: round(ratio, 3) for who, ratio in found.items()}
-        for one, growth in ((small, None), (large, found["total_mb"])):
-            sizes = [one["parent_mb"], one["worker_mb"], one["total_mb"]]
-            table.append([one["case"], one["rows"], *sizes, growth, one["wall_s"]])
-    worst = max(ratio["total_mb"] for ratio in ratios.values())
+        growth = {who: round(large[who] / small[who], 3) for who in WHO}
+        ratios[small["case"]] = growth
+        for one in (small, large):
+            sizes = [cell for who in WHO for cell in (one[who], _last(one is large, growth[who]))]
+            table.append([one["case"], one["rows"], *sizes, one["wall_s"]])
+    worst = {who: max(ratio[who] for ratio in ratios.values()) for who in WHO}
     return {
-        "target": f"10 × the rows in ≤ {TARGET} × the memory",
-        "met": worst <= TARGET,
-        "headline": f"at most {worst:.2f} × the memory for 10 × the rows",
+        "target": f"10 × the rows in ≤ {TARGET} × the memory of all processes",
+        "met": worst["total_mb"] <= TARGET,
+        "headline": (
+            f"10 × the rows: all processes ≤ {worst['total_mb']:.2f} ×, largest worker ≤ "
+            f"{worst['worker_mb']:.2f} ×, parent ≤ {worst['parent_mb']:.2f} ×"
+        ),
         "settings": {"workers": WORKERS, "sampled_every_ms": 50},
         "ratios": ratios,
         "runs": runs,
         "columns": [
-            "run", "rows", "parent MiB", "largest worker MiB", "all MiB", "÷ N rows", "wall s",
+            "run", "rows", "parent MiB", "× N", "largest worker MiB", "× N", "all MiB", "× N",
+            "wall s",
         ],
         "rows": table,
         "notes": [
             "Peaks of resident memory, each its own maximum over the run; pages shared between "
             "processes count in each.",
+            "The parent holds the rows of the label file while it makes the samples table, about "
+            "1 KiB per row, before any worker starts; workers hold a part of one shard.",
         ],
     }  # fmt: skip
+
+
+def _last(wanted: bool, growth: float) -> float | None:
+    return growth if wanted else None
 
 
 def _measure(workdir: Path, case: Case, rows: int) -> dict[str, Any]:

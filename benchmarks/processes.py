@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -116,14 +117,23 @@ def measure(
             sampler.stop()
             thread.join()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if code not in FINISHED:
-            errors.seek(0)
-            tail = errors.read().decode(errors="replace")[-2000:]
-            raise RuntimeError(f"{Path(command[0]).name} ended with {code}: {tail}")
+        errors.seek(0)
         output.seek(0)
         text = output.read().decode(errors="replace")
+        if code not in FINISHED:
+            cause = errors.read().decode(errors="replace")[-1000:] + _failures(text)
+            raise RuntimeError(f"{Path(command[0]).name} ended with {code}: {cause}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Measured(wall, cpu, text, sampler.peak, sampler.peak_child, sampler.peak_total)
+
+
+def _failures(output: str) -> str:
+    """Return what a summary in JSON says about failures, without texts of the data."""
+    try:
+        summary = json.loads(output)
+        return f" {summary['classes']} {summary['failed_cells']}"[:1000]
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:

@@ -16,7 +16,7 @@ TARGET_S = 0.3
 
 def run(workdir: Path, quick: bool) -> dict[str, Any]:
     """Measure and return the result."""
-    repeats = 5 if quick else 20
+    repeats = 3 if quick else 20
     store = workdir / "store"
     data = workdir / "data"
     make_captions(data, 100)

@@ -12,16 +12,22 @@ HEAD = """# Measurements
 Made by `make bench` (`python -m benchmarks.run`) from the JSON files in this folder, which hold the
 raw runs as well. Numbers that miss their target are shown as they are.
 """
+NEEDED = {"title", "target", "met", "headline", "columns", "rows"}
 
 
 def write(results: Path) -> None:
     """Write the table of all results in a folder."""
-    found = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))
-    ]
-    known = [value for value in found if {"title", "headline", "columns", "rows"} <= set(value)]
-    known.sort(key=lambda value: value["title"])
-    text = "\n".join([HEAD, *_overview(known), *(line for one in known for line in _section(one))])
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(results.glob("*.json"))
+    }
+    known = [value for value in found.values() if set(value) >= NEEDED]
+    known.sort(key=lambda value: str(value["title"]))
+    lines = [HEAD, *_overview(known), *(line for one in known for line in _section(one))]
+    for name, value in found.items():
+        if not set(value) >= NEEDED:
+            lines.extend(_numbers(name, value))
+    text = "\n".join(lines)
     results.mkdir(parents=True, exist_ok=True)
     (results / "README.md").write_text(text.rstrip() + "\n", encoding="utf-8")
 
@@ -51,6 +57,18 @@ def _section(one: dict[str, Any]) -> Iterator[str]:
     if settings:
         yield f"- Settings: {settings}."
     yield f"- Measured on {_machine(one)}."
+    yield ""
+
+
+def _numbers(name: str, value: dict[str, Any]) -> Iterator[str]:
+    """Yield the section of a result of another kind: its single numbers, as they are named."""
+    yield f"## {name}"
+    yield ""
+    if "what" in value:
+        yield str(value["what"])
+        yield ""
+    single = [[key, one] for key, one in value.items() if isinstance(one, int | float)]
+    yield from markdown(["number", "value"], single)
     yield ""
 
 

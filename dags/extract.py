@@ -42,6 +42,7 @@ class _Builder:
         self.config = config
         self.store = store
         self.nodes: dict[str, Node] = {}
+        self._pending: list[str] = []
 
     def values(self, stage: str) -> dict[str, Any]:
         """Return profile values, overridden by what the user set."""
@@ -62,10 +63,16 @@ class _Builder:
         """Add a stage over the samples, after everything it reads."""
         if stage in self.nodes:
             return
+        if stage in self._pending:
+            raise ConfigError(
+                f"stage '{stage}' reads itself: {' → '.join([*self._pending, stage])}"
+            )
+        self._pending.append(stage)
         values = self.values(stage)
         reads = make_stage(stage, values).reads()
         for upstream in reads:
             self.add(upstream)
+        self._pending.pop()
         self.nodes[stage] = Node(stage, stage, values, SAMPLES, {name: name for name in reads})
 
     def add_augmented(self, features: tuple[str, ...]) -> None:

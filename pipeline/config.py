@@ -50,15 +50,15 @@ class EngineConfig(Config):
         row_deadline_s: Seconds one sample may take to read and decode.
         cell_deadline_s: Seconds one shard of one stage may take before its worker is replaced.
         retries: How often a shard is tried again after its worker died.
-        max_in_flight: Shards submitted to the cluster at a time; 0 means twice the workers.
+        max_in_flight: Shards submitted to the cluster at a time; 0 means one per worker.
         max_failed: Share of failed rows (0 to 1) above which the run ends with exit code 5.
     """
 
     shard_rows: int = Field(default=256, ge=1, le=1_000_000)
     decode_threads: int = Field(default=2, ge=1, le=64)
     threads: int = Field(default=1, ge=1, le=256)
-    row_deadline_s: float = Field(default=120.0, gt=0)
-    cell_deadline_s: float = Field(default=3600.0, gt=0)
+    row_deadline_s: float = Field(default=120.0, gt=0, le=1e6, allow_inf_nan=False)
+    cell_deadline_s: float = Field(default=3600.0, gt=0, le=1e6, allow_inf_nan=False)
     retries: int = Field(default=3, ge=0, le=100)
     max_in_flight: int = Field(default=0, ge=0)
     max_failed: float = Field(default=0.05, ge=0, le=1)
@@ -71,7 +71,7 @@ class RunConfig(Config):
     dataset: str
     root: str | None = None
     profile: Literal["offline", "paper"] = "offline"
-    features: tuple[str, ...] = ("bert", "clip", "regions")
+    features: tuple[str, ...] = Field(default=("bert", "clip", "regions"), min_length=1)
     limit: int | None = Field(default=None, ge=1)
     augment: bool = False
     engine: EngineConfig = EngineConfig()
@@ -118,6 +118,8 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
         target = overrides.setdefault(parts[0], {})
         for part in parts[1:-1]:
             target = target.setdefault(part, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"--set {path}: '{part}' is set to a value before", "set one")
         target[parts[-1]] = _scalar(text)
     return overrides
 

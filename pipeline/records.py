@@ -7,6 +7,7 @@ writes; `Row` is what a stage is given.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+_NAME = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
 LabelValue = int | float | str | list[int] | list[float] | None
 SampleStatus = Literal["ok", "missing_file", "decode_error", "bad_row", "duplicate_row", "dropped"]
 RowStatus = Literal["ok", "absent", "failed"]
@@ -63,7 +65,9 @@ class Sample:
     """One row of the samples table.
 
     ``source`` is the key of the sample this one was augmented from; an augmented sample is always
-    in ``train`` and in its source's group. ``group`` joins near-duplicates.
+    in ``train`` and in its source's group. ``group`` joins near-duplicates. ``image_sha256`` and
+    ``audio_sha256`` are the digests of the files as they were ingested: what is read later must be
+    the same bytes.
     """
 
     key: str
@@ -77,6 +81,8 @@ class Sample:
     status: SampleStatus = "ok"
     reason: str = ""
     flags: tuple[str, ...] = ()
+    image_sha256: str | None = None
+    audio_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,9 @@ class FeatureSpec:
     columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            message = f"'{self.name}' cannot name a feature"
+            raise ConfigError(message, "use letters, digits, '_', '-' and single dots")
         fixed = self.shape[1:] if self.ragged else self.shape
         if any(size is None or size < 1 for size in fixed):
             message = f"feature '{self.name}' has shape {self.shape}"

@@ -86,6 +86,10 @@ class BaseStage(ABC, Generic[ConfigType, Item]):
         """
         return {}
 
+    def reads_labels(self) -> bool:
+        """Return whether the result of a row depends on labels; they are then identified too."""
+        return False
+
     def libraries(self) -> dict[str, str]:
         """Return the versions of the libraries that affect values; "absent" when not installed."""
         return {name: library_version(name) for name in self.LIBRARIES}

@@ -43,7 +43,6 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(llm.app, name="llm")
 app.command("doctor")(doctor.doctor)
 
-INTERRUPTED = 130
 DEBUG_VARIABLE = "AFFECTFLOW_DEBUG"
 
 
@@ -64,9 +63,6 @@ def main() -> None:
         typer.echo(f"error: {error.strerror or error}: '{error.filename or ''}'", err=True)
         typer.echo("  what to do: check that the path exists and its permissions", err=True)
         sys.exit(AffectflowError.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("stopped; running the same command again goes on from here", err=True)
-        sys.exit(INTERRUPTED)
     except Exception as error:
         # A defect of ours: one line for the user, the traceback for whoever asks for it.
         if os.environ.get(DEBUG_VARIABLE):

@@ -19,7 +19,9 @@ Root = Annotated[str | None, typer.Option(help="Folder with the dataset's files.
 Store = Annotated[Path, typer.Option(envvar=STORE_VARIABLE, help="Folder of the feature store.")]
 Profile = Annotated[str, typer.Option(help="offline (no downloads) or paper (the papers' models).")]
 Features = Annotated[str | None, typer.Option(help="Comma-separated extractors, e.g. bert,clip.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first samples.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, max=2**31 - 1, help="Take only the first samples.")
+]
 Augment = Annotated[bool, typer.Option("--augment", help="Add paraphrased training samples.")]
 Budget = Annotated[
     float | None,
@@ -79,10 +81,26 @@ def load_dag(name: str) -> DagBuilder:
     return builder
 
 
-def latest_session(store: Path, run: str | None) -> tuple[Session, dict[str, Any]]:
-    """Return a recorded run over the store as it is now, with its record."""
+def latest_session(
+    store: Path, run: str | None, assignments: list[str] | None = None
+) -> tuple[Session, dict[str, Any]]:
+    """Return a recorded run over the store as it is now, with its record.
+
+    Args:
+        store: The store.
+        run: Beginning of the run's name; None for the latest.
+        assignments: ``engine.key=value`` to use in place of what was recorded.
+    """
+    from ..config import parse_overrides
     from ..engine.session import latest_run, reopen
+    from ..errors import ConfigError
     from ..store.layout import StoreLayout
 
     record = latest_run(StoreLayout(store.absolute()), run)
+    overrides = parse_overrides(assignments or [])
+    if set(overrides) - {"engine"}:
+        raise ConfigError("a recorded run takes --set engine.… only", "else: pipeline run extract")
+    config = {**record["config"]}
+    config["engine"] = {**config["engine"], **overrides.get("engine", {})}
+    record = {**record, "config": config}
     return reopen(record, store, load_dag), record

@@ -37,9 +37,10 @@ def run_extract(
     config = opt.make_config(
         dataset, root, profile, features, limit, augment, assignments, budget_usd
     )
-    session = open_session(config, store, opt.load_dag("extract"), show.tell)
-    with show.progress_bar(len(session.plan.cells), quiet=json_output) as watcher:
-        summary = execute(session, cluster=cluster, workers=workers, watcher=watcher)
+    with show.interruptible():
+        session = open_session(config, store, opt.load_dag("extract"), show.tell)
+        with show.progress_bar(len(session.plan.cells), quiet=json_output) as watcher:
+            summary = execute(session, cluster=cluster, workers=workers, watcher=watcher)
     if json_output:
         show.print_json(summary.to_json())
     else:

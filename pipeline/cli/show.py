@@ -66,6 +66,19 @@ def tell(message: str) -> None:
     typer.echo(message, err=True)
 
 
+INTERRUPTED = 130
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn Ctrl-C into one line and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell("stopped; running the same command again goes on from here")
+        raise typer.Exit(INTERRUPTED) from None
+
+
 @contextmanager
 def progress_bar(total: int, quiet: bool) -> Iterator[Watcher]:
     """Give a watcher that shows finished cells on standard error: a bar, or lines in a log."""

@@ -43,21 +43,24 @@ def retry(
     run: opt.Run = None,
     cluster: opt.Cluster = "local",
     workers: opt.Workers = None,
+    assignments: opt.Assignments = None,
     json_output: opt.Json = False,
 ) -> None:
     """Compute failed rows again, and nothing else."""
-    from ..engine.retry import count_rows, rows_to_retry
+    from ..engine.retry import check_unchanged, count_rows, rows_to_retry
     from ..engine.session import execute
     from . import show
 
-    session, record = opt.latest_session(store, run)
+    session, record = opt.latest_session(store, run, assignments)
+    check_unchanged(session, show.tell)
     wanted = rows_to_retry(session, only)
     if not wanted:
         what = f" of class '{only}'" if only else ""
         show.tell(f"run {record['run']} has no failed row{what}; nothing to do")
         return
     show.tell(f"trying {count_rows(wanted):,} samples again in {len(wanted):,} shards")
-    with show.progress_bar(len(session.plan.cells), quiet=json_output) as watcher:
+    cells = len(session.plan.cells)
+    with show.interruptible(), show.progress_bar(cells, quiet=json_output) as watcher:
         summary = execute(
             session, cluster=cluster, workers=workers, watcher=watcher, only_keys=wanted
         )

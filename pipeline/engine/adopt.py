@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..store.layout import commit_name, part_name, read_json, write_json, written_whole
+from ..store.layout import commit_name, part_name, read_commit, write_json, written_whole
 from ..store.writer import file_sha256
 from .plan import Plan, PlannedNode, expected_cell
-from .specs import write_specs
 
 
 class Adopter:
@@ -43,7 +42,6 @@ class Adopter:
             if commit is None:
                 return False
             commits.append(commit)
-        write_specs(self._plan, planned)
         self._link_quarantine(planned, fingerprint, old_shard, shard)
         for (_, folder), commit in zip(planned.outputs, commits, strict=True):
             link(folder.parent / fingerprint / part_name(old_shard), folder / part_name(shard))
@@ -64,7 +62,7 @@ class Adopter:
 def _usable(
     folder: Path, shard: int, cell: str, upstream: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    commit = read_json(folder / commit_name(shard))
+    commit = read_commit(folder / commit_name(shard))
     part = folder / part_name(shard)
     if commit is None or commit["cell"] != cell or commit["upstream"] != dict(upstream):
         return None

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..config import canonical_json
+from ..config import canonical_json, digest
 from ..errors import ConfigError
 from ..loading import make_stage, missing_dependency
 from ..records import Failure, FeatureSpec, OutputSpec, Row, source_key
@@ -33,6 +33,8 @@ from .task import CellTask, Receipt
 # only a few models stay in memory at a time.
 _OPENED: OrderedDict[str, BaseStage[Any, Any]] = OrderedDict()
 _MAX_OPENED = 2
+# This many rows of one shard that break the contract, and none that keeps it, are no accident.
+_DEFECT_ROWS = 8
 
 
 def run_cell(task: CellTask) -> Receipt:
@@ -80,13 +82,14 @@ def run_cell(task: CellTask) -> Receipt:
 
 def opened_stage(task: CellTask) -> BaseStage[Any, Any]:
     """Return the task's stage with its weights loaded, from this process's cache if there."""
-    name = canonical_json([task.stage, dict(task.config), task.samples])
+    name = canonical_json([task.stage, dict(task.config), task.samples, task.identity])
     if name in _OPENED:
         _OPENED.move_to_end(name)
         return _OPENED[name]
     while len(_OPENED) >= _MAX_OPENED:
         _OPENED.popitem(last=False)
     stage = make_stage(task.stage, task.config)
+    _check_same(task, stage)
     try:
         stage.open()
     except ModuleNotFoundError as error:
@@ -96,6 +99,15 @@ def opened_stage(task: CellTask) -> BaseStage[Any, Any]:
     set_threads(task.engine.threads)
     _OPENED[name] = stage
     return stage
+
+
+def _check_same(task: CellTask, stage: BaseStage[Any, Any]) -> None:
+    """Refuse to compute with other weights or libraries than the plan was made with."""
+    here = {"identity": dict(stage.identity()), "libraries": stage.libraries()}
+    if digest(here) != task.identity:
+        versions = ", ".join(f"{name} {version}" for name, version in here["libraries"].items())
+        message = f"the worker on {platform.node()} has other weights or libraries: {versions}"
+        raise ConfigError(message, "install the same versions and weights on every machine")
 
 
 def set_threads(threads: int) -> None:
@@ -130,7 +142,7 @@ def _kept_rows(task: CellTask, outputs: tuple[OutputSpec, ...]) -> dict[str, Kep
             cause = causes.get((key, spec.name))
             if isinstance(value, Failure) and cause is not None:
                 value = Failure(value.code, cause["message"], cause["hint"], value.status)
-            source = source_key(key)
+            source = key if task.children is None else source_key(key)
             if key not in task.only_keys and source not in task.only_keys:
                 kept.setdefault(key, {})[spec.name] = value
     return {key: Kept(values) for key, values in kept.items()}
@@ -160,7 +172,7 @@ def _computed(
     rows = cell_rows(task)
     with DecodeLane(stage.load, task.engine.decode_threads, task.engine.row_deadline_s) as lane:
         if task.only_keys is None:
-            for row, values in run_lanes(stage, rows, lane, clock):
+            for row, values in _in_time(run_lanes(stage, rows, lane, clock), task):
                 yield row.key, values
             return
         order: list[str] = []
@@ -174,6 +186,16 @@ def _computed(
         found = {row.key: values for row, values in run_lanes(stage, fresh(), lane, clock)}
         for key in order:
             yield key, found[key] if key in found else kept[key].values
+
+
+def _in_time(pairs: Iterator[tuple[Row, Any]], task: CellTask) -> Iterator[tuple[Row, Any]]:
+    """Yield rows until the cell's deadline has passed; one call of `compute` is not interrupted."""
+    limit = task.engine.cell_deadline_s
+    end = time.monotonic() + limit
+    for pair in pairs:
+        if time.monotonic() > end:
+            raise TimeoutError(f"took more than {limit:g} s (engine.cell_deadline_s)")
+        yield pair
 
 
 def _write_row(
@@ -202,7 +224,8 @@ def _check_contract(
 ) -> None:
     """Stop the run when nothing a stage computed is what it declared: a defect, not data."""
     broken = [row for row in quarantine if row["class"] in {"contract", "no_value"}]
-    if broken and all(writer.counts["ok"] == 0 for writer in writers):
+    several = len({row["key"] for row in broken}) >= _DEFECT_ROWS
+    if several and all(writer.counts["ok"] == 0 for writer in writers):
         raise ConfigError(f"'{stage.NAME}' breaks its contract: {broken[0]['message']}")
 
 

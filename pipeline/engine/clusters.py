@@ -22,6 +22,7 @@ from .task import CellTask
 
 _GB_PER_WORKER = 2.5
 _POLL_S = 1.0
+_STUCK_FACTOR = 1.5
 NO_WORKERS_DEADLINE_S = 120.0
 
 
@@ -38,10 +39,14 @@ class DaskExecutor:
         self._done: queue.SimpleQueue[tuple[CellTask, Any]] = queue.SimpleQueue()
         self._running: dict[str, tuple[CellTask, Any, float]] = {}
         self._alone_since: float | None = None
+        self._executing_since: dict[str, float] = {}
+        self._next_look = 0.0
         self.slots = max(1, len(self._workers()))
 
     def _workers(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        if self._client.status in {"closed", "closing"}:
+            raise ClusterError("lost the Dask scheduler", "run again to go on from what is done")
+        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1).get("workers", {})
         return found
 
     def submit(self, task: CellTask) -> None:
@@ -80,22 +85,34 @@ class DaskExecutor:
         return outcome
 
     def _overdue(self) -> tuple[CellTask, Outcome] | None:
-        limit = self._engine.cell_deadline_s
-        for key, (task, future, started) in list(self._running.items()):
-            if time.monotonic() - started > limit and self._is_processing(key):
-                del self._running[key]
-                self._replace_worker_of(key)
-                future.cancel(force=True)
-                return task, WorkerLost(f"took more than {limit:g} s")
+        # A worker ends a cell that is late between two batches; what is still running well after
+        # that is stuck inside one call, and only a new process helps.
+        limit = self._engine.cell_deadline_s * _STUCK_FACTOR
+        now = time.monotonic()
+        if now < self._next_look:
+            return None
+        self._next_look = now + max(_POLL_S, limit / 20)
+        for address, keys in self._executing().items():
+            for key in keys & self._running.keys():
+                since = self._executing_since.setdefault(key, now)
+                if now - since > limit:
+                    task, future, _ = self._running.pop(key)
+                    self._replace(address, task)
+                    future.cancel(force=True)
+                    return task, WorkerLost(f"was stuck for more than {limit:g} s")
         return None
 
-    def _is_processing(self, key: str) -> bool:
-        return any(key in map(str, keys) for keys in self._client.processing().values())
+    def _executing(self) -> dict[str, set[str]]:
+        """Return which keys each worker is computing now, not those that wait there."""
+        stacks = self._client.call_stack(keys=list(self._running)) if self._running else {}
+        return {address: set(map(str, keys)) for address, keys in (stacks or {}).items()}
 
-    def _replace_worker_of(self, key: str) -> None:
-        for address, keys in self._client.processing().items():
-            if key in map(str, keys):
-                self._client.restart_workers([address], raise_for_error=False)
+    def _replace(self, address: str, task: CellTask) -> None:
+        try:
+            self._client.restart_workers([address], raise_for_error=False)
+        except ValueError:
+            hint = "start workers with --nanny, so that a stuck one can be replaced"
+            raise ClusterError(f"{task.label} is stuck on {address}", hint) from None
 
     def _check_alive(self) -> None:
         try:
@@ -144,7 +161,7 @@ def default_workers() -> int:
     import psutil
 
     memory_gb = psutil.virtual_memory().available / 2**30
-    return max(1, min(os.cpu_count() or 1, int(memory_gb / _GB_PER_WORKER)))
+    return max(1, min(len(os.sched_getaffinity(0)), int(memory_gb / _GB_PER_WORKER)))
 
 
 @contextlib.contextmanager
@@ -172,7 +189,7 @@ def _local(workers: int, engine: EngineConfig) -> Iterator[Executor]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=50,
         ) as cluster,
         Client(cluster) as client,

@@ -12,17 +12,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..config import EngineConfig
 from ..errors import AffectflowError
-from ..store.layout import commit_name, read_json, write_json
+from ..store.layout import commit_name, part_name, read_commit, write_json
 from .adopt import Adopter
 from .cell import run_cell
 from .graph import SAMPLES
-from .plan import Plan, PlannedNode, expected_cell
+from .plan import Plan, PlannedNode, cell_state, expected_cell
 from .specs import write_specs
 from .task import MAX_TASK_BYTES, CellTask, Receipt, Upstream
+
+_COMMIT_TRIES = 5
+_COMMIT_WAIT_S = 0.2
 
 Outcome = Receipt | BaseException
 
@@ -71,6 +74,7 @@ class Progress:
 
     Attributes:
         cached, adopted, done, failed: Cells by outcome.
+        missing: Cells that a retry found not computed, and left so.
         receipts: One per computed cell.
         errors: Message of each failed cell, by label.
     """
@@ -80,13 +84,14 @@ class Progress:
     done: int = 0
     failed: int = 0
     retried: int = 0
+    missing: int = 0
     receipts: list[Receipt] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
 
     @property
     def finished(self) -> int:
         """Cells that need no more work."""
-        return self.cached + self.adopted + self.done + self.failed
+        return self.cached + self.adopted + self.done + self.failed + self.missing
 
 
 Watcher = Callable[[Progress, str], None]
@@ -127,9 +132,11 @@ class Driver:
             (self._order[name], shard) for (name, shard), left in self._waiting.items() if left == 0
         ]
         heapq.heapify(self._ready)
+        for planned in self.plan.nodes.values():
+            write_specs(self.plan, planned)
         self._attempts: Counter[tuple[str, int]] = Counter()
         in_flight = 0
-        limit = self.engine.max_in_flight or 2 * self.executor.slots
+        limit = self.engine.max_in_flight or self.executor.slots
         names = list(self.plan.nodes)
         while self._ready or in_flight:
             while self._ready and in_flight < limit:
@@ -157,11 +164,14 @@ class Driver:
             self._fail(name, shard, "a cell that it reads failed")
             return True
         if self.only_keys is not None:
-            if (name, shard) not in self.only_keys:
+            if (name, shard) in self.only_keys:
+                return False
+            if self.plan.cells[name, shard].state == "cached":
                 self.progress.cached += 1
-                self._release(name, shard)
-                return True
-            return False
+            else:
+                self.progress.missing += 1
+            self._release(name, shard)
+            return True
         if fresh_state(self.plan, planned, shard) == "cached":
             self.progress.cached += 1
         elif self._adopter.adopt(planned, shard, upstream_shas(self.plan, planned, shard)):
@@ -181,7 +191,6 @@ class Driver:
             raise AffectflowError(
                 f"{task.label}: the task has {size} bytes, limit {MAX_TASK_BYTES}"
             )
-        write_specs(self.plan, self.plan.nodes[name])
         self.executor.submit(task)
 
     def _receive(self, task: CellTask, outcome: Outcome) -> None:
@@ -229,11 +238,24 @@ def _downstream(plan: Plan) -> dict[str, list[str]]:
 
 def fresh_state(plan: Plan, planned: PlannedNode, shard: int) -> str:
     """Return the state of a cell as the disk has it now."""
-    if plan.cells[planned.name, shard].state != "cached":
+    if plan.cells[planned.name, shard].state == "cached":
+        commit = planned.folders[0].commits[shard]
+        return "cached" if commit["upstream"] == upstream_shas(plan, planned, shard) else "stale"
+    if plan.cells[planned.name, shard].state == "stale":
+        return "stale"
+    found = [_on_disk(folder, shard) for _, folder in planned.outputs]
+    if any(commit is None for commit, _ in found):
         return "missing"
-    shas = upstream_shas(plan, planned, shard)
-    commit = planned.folders[0].commits.get(shard) or {}
-    return "cached" if commit.get("upstream") == shas else "stale"
+    # Another run, or a worker whose answer was lost, has committed it since the plan was made.
+    state, _ = cell_state(plan, planned, shard, found)
+    same = found[0][0]["upstream"] == upstream_shas(plan, planned, shard) if found[0][0] else False
+    return "cached" if state == "cached" and same else "stale"
+
+
+def _on_disk(folder: Path, shard: int) -> tuple[dict[str, Any] | None, int | None]:
+    part = folder / part_name(shard)
+    size = part.stat().st_size if part.exists() else None
+    return read_commit(folder / commit_name(shard)), size
 
 
 def upstream_shas(plan: Plan, planned: PlannedNode, shard: int) -> dict[str, str]:
@@ -242,8 +264,14 @@ def upstream_shas(plan: Plan, planned: PlannedNode, shard: int) -> dict[str, str
 
 
 def _current_sha(planned: PlannedNode, shard: int) -> str:
-    commit = read_json(planned.outputs[0][1] / commit_name(shard))
-    return "" if commit is None else str(commit["sha256"])
+    path = planned.outputs[0][1] / commit_name(shard)
+    for _ in range(_COMMIT_TRIES):
+        commit = read_commit(path)
+        if commit is not None:
+            return str(commit["sha256"])
+        # Another run on the same store may be between taking the old record away and writing one.
+        time.sleep(_COMMIT_WAIT_S)
+    return ""
 
 
 def make_task(
@@ -263,7 +291,7 @@ def make_task(
             target,
             str(plan.nodes[target].outputs[0][1]),
             plan.nodes[target].node.rows,
-            shas[target],
+            str(plan.nodes[target].quarantine),
         )
         for alias, target in planned.node.reads.items()
     }
@@ -276,6 +304,7 @@ def make_task(
         shard=shard,
         attempt=attempt,
         cell=expected_cell(plan, planned, shard),
+        identity=planned.identity,
         samples=str(plan.samples.path),
         root=str(root),
         children=children,

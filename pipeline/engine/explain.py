@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from ..store.layout import SAMPLES_NAME, SPEC_NAME, read_json
+from ..store.layout import SAMPLES_NAME, SPEC_NAME, read_spec
 from ..store.samples import SamplesTable
 from ..store.spec import differences
 from .plan import Plan, PlannedNode
@@ -91,7 +91,7 @@ def _finding(plan: Plan, planned: PlannedNode) -> Finding:
 
 def _nearest(planned: PlannedNode) -> Mapping[str, Any] | None:
     folder = planned.outputs[0][1]
-    specs = (read_json(path) for path in sorted(folder.parent.glob(f"*/{SPEC_NAME}")))
+    specs = (read_spec(path) for path in sorted(folder.parent.glob(f"*/{SPEC_NAME}")))
     stored = [spec for spec in specs if spec is not None and spec["node"] == planned.name]
     if not stored:
         return None

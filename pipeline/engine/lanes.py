@@ -22,6 +22,7 @@ from ..stage import BaseStage
 
 Values = Mapping[str, Any]
 _BATCHES_PER_WINDOW = 4
+_MAX_STUCK = 8
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class DecodeLane:
     load: Callable[[Row], Any]
     threads: int
     deadline_s: float
+    stuck: int = 0
     _jobs: queue.SimpleQueue[_Job | None] = field(default_factory=queue.SimpleQueue)
 
     def __enter__(self) -> DecodeLane:
@@ -96,6 +98,10 @@ class DecodeLane:
             return job.result
         # The thread cannot be stopped; it is left alone and another takes its place.
         self._start()
+        self.stuck += 1
+        if self.stuck > _MAX_STUCK:
+            message = f"{self.stuck} files could not be read within {self.deadline_s:g} s each"
+            raise TimeoutError(f"{message}: the storage does not answer")
         message = f"reading and decoding took more than {self.deadline_s:g} s"
         return Failure("deadline_exceeded", message, "raise engine.row_deadline_s")
 

@@ -13,7 +13,7 @@ from ..config import digest
 from ..loading import make_stage
 from ..records import FeatureSpec, OutputSpec
 from ..stage import BaseStage
-from ..store.layout import StoreLayout, part_name, read_json
+from ..store.layout import COMMIT_KEYS, StoreLayout, part_name, read_commit, read_json
 from ..store.reader import OutputFolder
 from ..store.samples import SamplesTable
 from ..store.spec import cell_digest, fingerprint_of, recipe_of
@@ -51,6 +51,12 @@ class PlannedNode:
         return self.layout.output("tables", self.dataset, self.name, self.fingerprint)
 
     @cached_property
+    def identity(self) -> str:
+        """Digest of weights and library versions, for workers to compare with theirs."""
+        facts = {"identity": self.recipe["identity"], "libraries": self.recipe["libraries"]}
+        return digest(facts)
+
+    @cached_property
     def recipe_digest(self) -> str:
         """Digest of the recipe."""
         return digest(self.recipe, 64)
@@ -75,7 +81,7 @@ class PlannedNode:
         return {
             str(commit["cell"]): (path.parent.name, int(path.name[5 : -len(".commit.json")]))
             for path in sorted(folder.parent.glob("*/part-*.commit.json"))
-            if path.parent != folder and (commit := read_json(path)) is not None
+            if path.parent != folder and (commit := read_commit(path)) is not None
         }
 
     def failed_marker(self, shard: int) -> Path:
@@ -108,7 +114,7 @@ class Plan:
     def upstream_sha(self, name: str, shard: int) -> str | None:
         """Return the digest of a committed part of a node's first output, as of planning."""
         commit = self.nodes[name].folders[0].commits.get(shard)
-        return None if commit is None else str(commit["sha256"])
+        return None if commit is None else str(commit.get("sha256"))
 
     def counts(self) -> dict[str, Counter[str]]:
         """Return for each node how many cells are in each state."""
@@ -144,12 +150,13 @@ def _planned(
     upstream = {name: done[target].recipe for name, target in node.reads.items()}
     rows = node.rows if node.rows == SAMPLES else digest(done[node.rows].recipe)
     recipe = recipe_of(stage, rows, upstream)
-    content = samples.content
-    by_corpus = stage.NEEDS_CORPUS or any(
-        done[name].content != samples.content for name in node.upstream
-    )
-    if by_corpus:
-        content = digest([content, [shard["splits"] for shard in samples.shards]], 32)
+    # What rows bring, what nodes above depend on beyond that, and what this stage reads itself.
+    beyond: list[Any] = sorted({done[name].content for name in node.upstream} - {samples.content})
+    if stage.NEEDS_CORPUS:
+        beyond.append([shard["splits"] for shard in samples.shards])
+    if stage.reads_labels():
+        beyond.append([shard["labels"] for shard in samples.shards])
+    content = digest([samples.content, beyond], 32) if beyond else samples.content
     fingerprint = fingerprint_of(digest(recipe, 64), content)
     return PlannedNode(node, stage, recipe, content, fingerprint, layout, samples.dataset)
 
@@ -172,6 +179,7 @@ def _grid(plan: Plan) -> Iterator[tuple[tuple[str, int], Cell]]:
     for planned in plan.nodes.values():
         commits = [folder.commits for folder in planned.folders]
         sizes = [_sizes(folder.path) for folder in planned.folders]
+        causes = {path.name for path in planned.quarantine.glob("part-*.parquet")}
         markers = {path.name for path in planned.outputs[0][1].glob("part-*.failed.json")}
         for shard in range(len(plan.samples.shards)):
             found = [
@@ -179,6 +187,11 @@ def _grid(plan: Plan) -> Iterator[tuple[tuple[str, int], Cell]]:
                 for by_shard, by_name in zip(commits, sizes, strict=True)
             ]
             state, reason = cell_state(plan, planned, shard, found)
+            failed = any(
+                commit is not None and commit.get("rows", {}).get("failed") for commit, _ in found
+            )
+            if state == "cached" and failed and part_name(shard) not in causes:
+                state, reason = "stale", "the causes of its failed rows are gone"
             if state == "missing" and expected_cell(plan, planned, shard) in planned.elsewhere:
                 state, reason = "adoptable", "computed under another fingerprint"
             if state != "cached" and planned.failed_marker(shard).name in markers:
@@ -209,7 +222,7 @@ def cell_state(
         found: For each output its commit record and the size of its part file, where there are any.
     """
     for commit, size in found:
-        if commit is None:
+        if commit is None or not commit.keys() >= COMMIT_KEYS:
             return "missing", ""
         if commit["cell"] != expected_cell(plan, planned, shard):
             return "stale", "the rows of this shard changed"

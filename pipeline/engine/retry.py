@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from ..errors import DatasetError
+from ..ingest.dataset import ingest_dataset
 from ..store.quarantine import quarantine_rows
 from .session import Session
 
@@ -27,6 +29,26 @@ def rows_to_retry(session: Session, only: str | None) -> dict[tuple[str, int], f
                 if node == above:
                     wanted[name, shard] |= keys
     return {cell: frozenset(keys) for cell, keys in wanted.items() if _committed(session, cell)}
+
+
+def check_unchanged(session: Session, tell: Callable[[str], None]) -> None:
+    """Refuse to retry over files that are not those the run saw.
+
+    Raises:
+        DatasetError: Files changed; `run extract` takes them, and computes only what they touch.
+    """
+    engine = session.config.engine
+    now = ingest_dataset(
+        session.manifest,
+        session.root,
+        session.layout,
+        limit=session.config.limit,
+        shard_rows=engine.shard_rows,
+        progress=tell,
+    )
+    if now.content != session.samples.content:
+        message = f"files of '{now.dataset}' changed since the run"
+        raise DatasetError(message, "`pipeline run extract` takes them in; other shards are kept")
 
 
 def _committed(session: Session, cell: tuple[str, int]) -> bool:

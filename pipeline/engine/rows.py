@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..errors import StoreError
 from ..records import Failure, Row, Sample, child_key
 from ..store.layout import part_name
 from ..store.parquet import read_part
+from ..store.quarantine import quarantine_rows
 from ..store.samples import SamplesTable
 from .graph import SAMPLES
 from .task import CellTask, Upstream
@@ -23,8 +25,10 @@ _BATCH_ROWS = 16
 class UpstreamTable:
     """Rows of a committed table, read in order and joined by key."""
 
-    def __init__(self, folder: Path, shard: int) -> None:
+    def __init__(self, folder: Path, shard: int, quarantine: Path) -> None:
         self._folder = folder
+        self._shard = shard
+        self._quarantine = quarantine
         self._file = pq.ParquetFile(folder / part_name(shard))
         self._rows = self._iterate()
         self._current: dict[str, Any] | None = None
@@ -46,14 +50,19 @@ class UpstreamTable:
         row = self._current
         if row["status"] == "ok":
             return row
-        cause = f"status {row['status']}, reason {row['reason']}"
-        return Failure(row["reason"], cause, "see `pipeline quarantine list`", row["status"])
+        cause = self._causes.get(key, {"message": f"{row['status']}: {row['reason']}", "hint": ""})
+        return Failure(row["reason"], cause["message"], cause["hint"], row["status"])
+
+    @cached_property
+    def _causes(self) -> dict[str, dict[str, Any]]:
+        """What the stage recorded about the rows it failed, by key."""
+        return {row["key"]: row for row in quarantine_rows(self._quarantine, [self._shard])}
 
 
 def cell_rows(task: CellTask) -> Iterator[Row]:
     """Yield the rows of a cell in the order they are written."""
     tables = {
-        name: (UpstreamTable(Path(source.folder), task.shard), source)
+        name: (UpstreamTable(Path(source.folder), task.shard, Path(source.quarantine)), source)
         for name, source in task.reads.items()
     }
     root = Path(task.root)

@@ -10,6 +10,7 @@ every later command (`status`, `retry`, `quarantine`, `report`) starts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -150,12 +151,17 @@ def execute(
     name = _new_run(session.layout)
     _record(session, name, {"cluster": cluster, "state": "running"})
     idle = only_keys is None and not session.plan.todo()
-    with open_executor("inline" if idle else cluster, workers, session.config.engine) as executor:
-        slots = 0 if isinstance(executor, InlineExecutor) else executor.slots
-        driver = Driver(
-            session.plan, session.root, session.config.engine, executor, watcher, only_keys
-        )
-        progress = driver.run()
+    engine = session.config.engine
+    try:
+        with open_executor("inline" if idle else cluster, workers, engine) as executor:
+            slots = 0 if isinstance(executor, InlineExecutor) else executor.slots
+            plan, root = session.plan, session.root
+            progress = Driver(plan, root, engine, executor, watcher, only_keys).run()
+    except BaseException as error:
+        # The run ends here; a full disk must not hide why.
+        with contextlib.suppress(StoreError):
+            _record(session, name, {"cluster": cluster, "state": "stopped", "cause": str(error)})
+        raise
     summary = summarise(session, progress, name, time.perf_counter() - start)
     facts = {"cluster": cluster, "workers": slots, "state": "finished"}
     _record(session, name, {**facts, "summary": summary.to_json()})
@@ -170,9 +176,12 @@ def _new_run(layout: StoreLayout) -> str:
 
 
 def _record(session: Session, name: str, facts: Mapping[str, Any]) -> None:
+    dataset = session.config.dataset
+    if Path(dataset).is_file():
+        dataset = str(Path(dataset).absolute())
     value = {
         "run": name,
-        "config": session.config.model_dump(mode="json"),
+        "config": {**session.config.model_dump(mode="json"), "dataset": dataset},
         "root": str(session.root),
         "samples": session.samples.path.name,
         "nodes": {key: planned.fingerprint for key, planned in session.plan.nodes.items()},
@@ -225,8 +234,10 @@ def summarise(session: Session, progress: Progress | None, run: str, seconds: fl
     )
     errors = dict(progress.errors) if progress else {}
     code = OK
-    if keys:
+    if keys or any(item.failed for item in outputs):
         code = FAILED_ROWS
+    if progress is not None and progress.missing:
+        errors["missing"] = f"{progress.missing} shards are not computed: `pipeline run extract`"
     if share > session.config.engine.max_failed or errors or empty:
         code = OVER_BUDGET
     return Summary(
@@ -251,7 +262,7 @@ def summarise(session: Session, progress: Progress | None, run: str, seconds: fl
 def _cells(progress: Progress | None) -> dict[str, int]:
     if progress is None:
         return {}
-    names = ("cached", "adopted", "done", "failed", "retried")
+    names = ("cached", "adopted", "done", "failed", "retried", "missing")
     return {name: int(getattr(progress, name)) for name in names}
 
 
@@ -274,7 +285,7 @@ def _output_counts(session: Session) -> Iterator[FeatureCount]:
             # Read anew: what the plan saw was the state before the run.
             folder = OutputFolder(path, kind)
             counts = folder.counts()
-            size = sum(commit["bytes"] for commit in folder.commits.values())
+            size = sum(commit.get("bytes", 0) for commit in folder.commits.values())
             yield FeatureCount(
                 spec.name, name, planned.fingerprint, **counts, bytes=size, kind=kind
             )
@@ -286,7 +297,7 @@ def latest_run(layout: StoreLayout, run: str | None = None) -> dict[str, Any]:
     Raises:
         StoreError: There is none.
     """
-    wanted = (found for found in run_records(layout) if found["run"].startswith(run or ""))
+    wanted = (found for found in run_records(layout) if str(found.get("run")).startswith(run or ""))
     record = next(wanted, None)
     if record is None:
         what = f"run '{run}'" if run else "run"
@@ -304,11 +315,16 @@ def reopen(
         store: The store.
         load_dag: Gives the builder of a graph by name.
     """
+    lacking = {"config", "root", "samples"} - record.keys()
+    if lacking:
+        raise StoreError(
+            f"the record of run '{record.get('run')}' lacks {sorted(lacking)}", "run again"
+        )
     values = {**record["config"], "root": record["root"]}
     config = parse(RunConfig, values, "recorded configuration")
     layout = StoreLayout(store.absolute())
     samples = SamplesTable(layout.root / "samples" / record["samples"])
     build = load_dag(config.dag)
     plan = make_plan(build(config, str(layout.root)), samples, layout)
-    root = Path(record["root"])
-    return Session(config, layout, load_manifest(config.dataset), root, samples, build, plan)
+    manifest = Manifest.model_validate(samples.info["manifest"])
+    return Session(config, layout, manifest, Path(record["root"]), samples, build, plan)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ..records import FeatureSpec, OutputSpec
-from ..store.layout import SPEC_NAME, write_json
+from ..store.layout import SPEC_NAME, read_json, write_json
 from .plan import Plan, PlannedNode
 
 
 def write_specs(plan: Plan, planned: PlannedNode) -> None:
-    """Write `_spec.json` of every output of a node that has none yet."""
+    """Write `_spec.json` of every output of a node where it is missing or says something else.
+
+    What affects values cannot differ, it is in the fingerprint; licence, citation, warnings and the
+    samples table that goes with them can.
+    """
     for spec, folder in planned.outputs:
         path = folder / SPEC_NAME
-        if not path.exists():
-            write_json(path, spec_record(plan, planned, spec))
+        record = spec_record(plan, planned, spec)
+        if read_json(path) != json.loads(json.dumps(record)):
+            write_json(path, record)
 
 
 def spec_record(plan: Plan, planned: PlannedNode, spec: OutputSpec) -> dict[str, Any]:

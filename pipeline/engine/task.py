@@ -13,12 +13,12 @@ MAX_TASK_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A table that a cell reads: its folder, which rows it has, digest of its part."""
+    """A table that a cell reads: its folder, which rows it has, and where its failures are."""
 
     node: str
     folder: str
     rows: str
-    sha256: str
+    quarantine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class CellTask:
         shard: Index of the shard.
         attempt: 0 for the first try.
         cell: Digest that the commit will carry.
+        identity: Digest of the weights and library versions that the plan was made with.
         samples: Folder of the samples table.
         root: Folder that media paths are confined to.
         children: Folder of the table whose children are the rows; None for the samples.
@@ -47,6 +48,7 @@ class CellTask:
     shard: int
     attempt: int
     cell: str
+    identity: str
     samples: str
     root: str
     children: str | None

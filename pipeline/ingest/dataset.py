@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +24,7 @@ from .groups import find_groups, group_findings
 from .scan import MediaFacts, is_uri, scan_files, scan_images, stat_stamp
 from .splits import make_splits
 
-INGEST_VERSION = 1
+INGEST_VERSION = 2
 DATA_ROOT_VARIABLE = "AFFECTFLOW_DATA"
 _MISSING = {"missing_file", "path_outside_root", "not_a_file"}
 
@@ -88,11 +88,13 @@ def ingest_dataset(
         raise DatasetError(f"dataset '{manifest.name}' has no rows below '{root}'")
     _check_unique(read)
     progress(f"hashing media of {len(read)} samples")
+    stamps = _stamps(root, _media_of(read))
     rows = _with_media(read, root, layout, manifest, threads)
     finish_rows(rows, manifest)
     facts = _facts(rows, manifest, reader, sources)
     table = write_samples(layout, manifest, rows, shard_rows, facts)
-    memo = {"digest": table.digest, **_media_state(root, (row.image or row.audio for row in read))}
+    # Stamps from before the files were read: one that changed meanwhile is read again next time.
+    memo = {"digest": table.digest, "media": _media_of(read), "stamps": stamps}
     write_json(memo_file, memo)
     return table
 
@@ -214,9 +216,9 @@ def _not_as_published(manifest: Manifest, sources: Mapping[str, str]) -> list[st
     return [name for name, digests in by_name if digests and sources[name] not in digests]
 
 
-def _media_state(root: Path, paths: Iterable[str | None]) -> dict[str, Any]:
-    names = sorted({path for path in paths if path and not is_uri(path)})
-    return {"media_count": len(names), "media": names, "stamps": _stamps(root, names)}
+def _media_of(rows: Sequence[SourceRow]) -> list[str]:
+    paths = (path for row in rows for path in (row.image, row.audio))
+    return sorted({path for path in paths if path and not is_uri(path)})
 
 
 def _stamps(root: Path, names: Sequence[str]) -> str:
@@ -225,7 +227,7 @@ def _stamps(root: Path, names: Sequence[str]) -> str:
 
 def _recall(memo_file: Path, root: Path, layout: StoreLayout, name: str) -> SamplesTable | None:
     """Return the table made earlier from the same files, when none has changed since."""
-    memo = read_json(memo_file)
+    memo = read_json(memo_file, ("media", "stamps", "digest"))
     if memo is None or _stamps(root, memo["media"]) != memo["stamps"]:
         return None
     path = layout.samples(name, memo["digest"])

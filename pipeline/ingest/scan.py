@@ -24,6 +24,7 @@ from ..store.parquet import read_part
 from .phash import perceptual_hash
 
 SCAN_VERSION = 1
+_FLUSH_FILES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,12 @@ def _scan(
         else:
             todo.append(path)
     with ThreadPoolExecutor(threads) as pool:
-        for fact in pool.map(lambda path: _examine(root, path, decode), todo):
-            facts[fact.path] = fact
-    if todo:
-        _write_cache(cache_file, {**known, **facts})
+        for start in range(0, len(todo), _FLUSH_FILES):
+            part = todo[start : start + _FLUSH_FILES]
+            for fact in pool.map(lambda path: _examine(root, path, decode), part):
+                facts[fact.path] = fact
+            # What is done survives a kill.
+            _write_cache(cache_file, {**known, **facts})
     return facts
 
 

@@ -8,6 +8,7 @@ orientation applied; first frame only; transparency composited on white; L, P, C
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import RowAbsent, RowError
-from ..records import Row
+from ..records import Row, Sample
 from .paths import confine
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 DECODE_POLICY = 1
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 256 * 1024 * 1024
+# Pillow has many more plug-ins; some of them start other programs.
+Image.init()
+_WANTED = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "ICO")
+FORMATS = tuple(name for name in _WANTED if name in Image.OPEN)
+# The size is checked here, from the header, against `MAX_PIXELS`.
+Image.MAX_IMAGE_PIXELS = None
+# Broken metadata is no reason to refuse or to worry about a picture.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _WIDE_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 
@@ -58,31 +67,24 @@ def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]:
     Raises:
         RowError: ``decode_error`` or ``too_large`` (more than `MAX_PIXELS` pixels).
     """
-    with warnings.catch_warnings():
-        # Broken metadata only warns; a decompression bomb must not.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(data)) as opened:
-                _check_size(opened, name)
-                opened.load()
-                return np.ascontiguousarray(np.asarray(_to_rgb(_upright(opened))))
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise RowError("too_large", f"'{name}': {error}", "shrink the image") from None
-        except UnidentifiedImageError:
-            head = data[:8].hex(" ")
-            raise RowError(
-                "decode_error", f"'{name}' is no known image format (starts with {head})"
-            ) from None
-        except RowError:
-            raise
-        except MemoryError:
-            raise
-        except Exception as error:
-            # Pillow's plug-ins raise many types on damaged files; each means the same here.
-            cause = f"{type(error).__name__}: {error}"
-            hint = "the file is damaged or truncated; obtain it again"
-            raise RowError("decode_error", f"'{name}': {cause}", hint) from None
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            _check_size(opened, name)
+            opened.load()
+            return np.ascontiguousarray(np.asarray(_to_rgb(_upright(opened))))
+    except UnidentifiedImageError:
+        head = data[:8].hex(" ")
+        message = f"'{name}' is no known image format (starts with {head})"
+        raise RowError("decode_error", message, "expected JPEG, PNG, GIF, BMP, WebP") from None
+    except RowError:
+        raise
+    except MemoryError:
+        raise RowError("out_of_memory", f"'{name}' does not fit in memory", "shrink it") from None
+    except Exception as error:
+        # Pillow's plug-ins raise many types on damaged files; each means the same here.
+        cause = f"{type(error).__name__}: {error}"
+        hint = "the file is damaged or truncated; obtain it again"
+        raise RowError("decode_error", f"'{name}': {cause}", hint) from None
 
 
 def _check_size(image: Image.Image, name: str) -> None:
@@ -127,7 +129,28 @@ def load_original(row: Row) -> NDArray[np.uint8]:
     name = row.sample.image
     if name is None:
         raise RowAbsent("no_image", "the sample has no image")
-    return decode_image(read_bytes(row.root, name), name)
+    data = read_bytes(row.root, name)
+    check_unchanged(data, row.sample.image_sha256, row.sample, name)
+    return decode_image(data, name)
+
+
+def check_unchanged(data: bytes, ingested: str | None, sample: Sample, name: str) -> None:
+    """Refuse a file that is not the one whose digest stands in the samples table.
+
+    Args:
+        data: Bytes read now.
+        ingested: Digest at ingest; None with status ``ok`` where files are not scanned.
+        sample: The sample.
+        name: Name of the file, for the message.
+
+    Raises:
+        RowError: ``changed_file``.
+    """
+    if ingested is None and sample.status == "ok":
+        return
+    if hashlib.sha256(data).hexdigest() != ingested:
+        message = f"'{name}' is not the file that was ingested"
+        raise RowError("changed_file", message, "`pipeline run extract` takes the new file")
 
 
 def load_image(row: Row, source: str) -> NDArray[np.uint8]:

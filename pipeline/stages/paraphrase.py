@@ -230,6 +230,10 @@ class Stage(BaseStage[Config, str]):
             )
         return ()
 
+    def reads_labels(self) -> bool:
+        """Return whether rows are left alone because of their labels."""
+        return bool(self.config.exclude_classes)
+
     def open(self) -> None:
         """Check settings, read prompt and prices; nothing is sent.
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from ..errors import StoreError
 
 SPEC_NAME = "_spec.json"
 SAMPLES_NAME = "_samples.json"
+# Without these a commit record says nothing, and its shard counts as missing.
+COMMIT_KEYS = frozenset({"cell", "rows", "bytes", "sha256", "upstream"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +117,24 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return a JSON object, or None when the file is absent or torn."""
+def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Return a JSON object, or None when the file is absent, torn or lacks a required key."""
     try:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, UnicodeDecodeError):
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict) or any(key not in value for key in required):
+        return None
+    return value
+
+
+def read_commit(path: Path) -> dict[str, Any] | None:
+    """Return a commit record, or None when it is absent, torn or no commit record."""
+    return read_json(path, tuple(COMMIT_KEYS))
+
+
+def read_spec(path: Path) -> dict[str, Any] | None:
+    """Return the content of a `_spec.json`, or None when it is absent or damaged."""
+    return read_json(path, ("output",))

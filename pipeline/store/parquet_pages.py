@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -63,18 +64,18 @@ class _Header:
         self._data = data
         self.position = position
 
-    def struct(self) -> dict[int, object]:
+    def struct(self) -> dict[int, Any]:
         """Return the fields of a structure by number."""
         return dict(self._fields())
 
-    def _fields(self) -> Iterator[tuple[int, object]]:
+    def _fields(self) -> Iterator[tuple[int, Any]]:
         number = 0
         while (head := self._byte()) != 0:
             delta, kind = head >> 4, head & 0x0F
             number = number + delta if delta else self._zigzag()
             yield number, self._value(kind)
 
-    def _value(self, kind: int) -> object:
+    def _value(self, kind: int) -> Any:
         if kind in (_TRUE, _FALSE):
             return kind == _TRUE
         if kind in (_I16, _I32, _I64):

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..errors import StoreError
 from ..records import FeatureSpec
-from .layout import SPEC_NAME, StoreLayout, part_name, read_json
+from .layout import SPEC_NAME, StoreLayout, part_name, read_json, read_spec
 from .parquet import read_part
 
 
@@ -46,7 +46,7 @@ class OutputFolder:
     @cached_property
     def spec(self) -> dict[str, Any]:
         """The content of `_spec.json`."""
-        value = read_json(self.path / SPEC_NAME)
+        value = read_spec(self.path / SPEC_NAME)
         if value is None:
             raise StoreError(f"'{self.path}' has no readable {SPEC_NAME}", "run extract again")
         return value
@@ -76,7 +76,7 @@ class OutputFolder:
         """Return rows by status over all committed shards."""
         total = {"ok": 0, "absent": 0, "failed": 0}
         for commit in self.commits.values():
-            for status, number in commit["rows"].items():
+            for status, number in commit.get("rows", {}).items():
                 total[status] += number
         return total
 

@@ -13,7 +13,7 @@ RUN_NAME = "run.json"
 def run_records(layout: StoreLayout) -> Iterator[dict[str, Any]]:
     """Yield the records of all runs, the latest first; unreadable ones are left out."""
     for path in sorted(layout.runs.glob(f"*/{RUN_NAME}"), reverse=True):
-        record = read_json(path)
+        record = read_json(path, ("samples",))
         if record is not None:
             yield record
 

@@ -82,7 +82,7 @@ class SamplesTable:
     @cached_property
     def info(self) -> dict[str, Any]:
         """The content of `_samples.json`: counts, findings, digests per shard."""
-        value = read_json(self.path / SAMPLES_NAME)
+        value = read_json(self.path / SAMPLES_NAME, ("rows", "content", "shards", "manifest"))
         if value is None:
             raise StoreError(f"'{self.path}' is not a complete samples table", "run it again")
         return value
@@ -151,6 +151,8 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
         status=row["status"],
         reason=row["reason"] or "",
         flags=tuple(row["flags"] or ()),
+        image_sha256=row["image_sha256"],
+        audio_sha256=row["audio_sha256"],
     )
 
 
@@ -174,7 +176,8 @@ def write_samples(
     for row in rows:
         row["content"] = content_digest(row)
     shards = [_shard_facts(rows[i : i + shard_rows]) for i in range(0, len(rows), shard_rows)]
-    whole = hashlib.sha256(canonical_json([shard_rows, schema.to_string()]).encode())
+    facts = {"manifest": manifest.model_dump(mode="json"), **info}
+    whole = hashlib.sha256(canonical_json([shard_rows, schema.to_string(), facts]).encode())
     for row in rows:
         whole.update(canonical_json(row).encode())
     table = SamplesTable(layout.samples(manifest.name, whole.hexdigest()[:16]))
@@ -184,8 +187,8 @@ def write_samples(
         part = list(rows[shard * shard_rows : (shard + 1) * shard_rows])
         with written_whole(table.path / part_name(shard)) as temporary:
             pq.write_table(pa.Table.from_pylist(part, schema=schema), temporary, compression="zstd")
-    facts = [shard_rows, [shard["content"] for shard in shards]]
-    content = hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:32]
+    contents = [shard_rows, [shard["content"] for shard in shards]]
+    content = hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:32]
     statuses = Counter(row["status"] for row in rows)
     record = {
         "dataset": manifest.name,
@@ -194,8 +197,7 @@ def write_samples(
         "content": content,
         "statuses": dict(sorted(statuses.items())),
         "shards": shards,
-        "manifest": manifest.model_dump(mode="json"),
-        **info,
+        **facts,
     }
     write_json(table.path / SAMPLES_NAME, record)
     return table
@@ -204,9 +206,13 @@ def write_samples(
 def _shard_facts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     contents = canonical_json([row["content"] for row in rows])
     splits = canonical_json([row["split"] for row in rows])
+    labels = canonical_json(
+        [{name: row[name] for name in row if name.startswith(LABEL_PREFIX)} for row in rows]
+    )
     return {
         "rows": len(rows),
         "content": hashlib.sha256(contents.encode()).hexdigest()[:32],
         "splits": hashlib.sha256(splits.encode()).hexdigest()[:32],
+        "labels": hashlib.sha256(labels.encode()).hexdigest()[:32],
         "statuses": dict(sorted(Counter(row["status"] for row in rows).items())),
     }

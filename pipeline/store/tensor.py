@@ -76,12 +76,16 @@ def pack(values: Sequence[np.ndarray | None], spec: FeatureSpec) -> pa.Array:
     return pa.array(raw, type=storage_type(spec))
 
 
+class NotFinite(ValueError):
+    """A value is NaN or infinite, or would become so in the declared dtype."""
+
+
 def check_value(value: Any, spec: FeatureSpec) -> np.ndarray:
     """Return ``value`` as a contiguous little-endian array of the spec's dtype.
 
     Raises:
-        ValueError: The shape is not the declared one, or a value is not finite, or does not fit
-            the dtype (a cast to fp16 that makes infinities).
+        NotFinite: A value is not finite, or does not fit the dtype (a cast to fp16).
+        ValueError: The shape is not the declared one.
     """
     array = np.asarray(value)
     wanted = np.dtype(spec.dtype).newbyteorder("<")
@@ -92,11 +96,11 @@ def check_value(value: Any, spec: FeatureSpec) -> np.ndarray:
         raise ValueError(f"{spec.name}: got shape {array.shape}, declared {spec.shape}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
-        raise ValueError(f"{spec.name}: {count} of {array.size} values are NaN or infinite")
+        raise NotFinite(f"{spec.name}: {count} of {array.size} values are NaN or infinite")
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, dtype=wanted)
     if wanted.kind == "f" and array.dtype != wanted and not np.isfinite(cast).all():
-        raise ValueError(f"{spec.name}: values beyond the range of {spec.dtype}")
+        raise NotFinite(f"{spec.name}: values beyond the range of {spec.dtype}")
     return cast
 
 

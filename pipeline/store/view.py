@@ -115,7 +115,7 @@ def open_view(folder: OutputFolder) -> View:
         StoreError: A part is damaged, or its values are compressed.
     """
     keys: list[np.ndarray] = [np.zeros(0, object)]
-    columns: list[tuple[np.ndarray, ...]] = []
+    columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for shard in folder.commits:
         try:
             with pq.ParquetFile(folder.path / part_name(shard)) as file:
@@ -127,8 +127,8 @@ def open_view(folder: OutputFolder) -> View:
             hint = "`pipeline verify`; read compressed features with `read` or `iter_batches`"
             raise StoreError(f"'{name}' cannot be mapped: {error}", hint) from None
     empty = (np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    joined = [np.concatenate(parts) for parts in zip(empty, *columns, strict=True)]
-    return View(folder, np.concatenate(keys), *joined)
+    shards, offsets, lengths = map(np.concatenate, zip(empty, *columns, strict=True))
+    return View(folder, np.concatenate(keys), shards, offsets, lengths)
 
 
 def _row_groups(

@@ -72,6 +72,7 @@ class ShardWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._temporary, self.schema, **self._options())
         except OSError as error:
+            remove_quietly(self._temporary)
             raise disk_error(error, self.path) from error
         return self
 
@@ -209,5 +210,7 @@ def as_value(value: Any, spec: OutputSpec) -> Any:
         return value
     try:
         return tensor.check_value(value, spec)
+    except tensor.NotFinite as error:
+        return Failure("not_finite", str(error), "look at the input: `pipeline inspect KEY`")
     except ValueError as error:
         return Failure("contract", str(error), "the extractor and its declared spec disagree")

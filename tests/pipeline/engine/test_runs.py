@@ -13,7 +13,7 @@ from support.stores import commit_inodes, leftovers, part_digests
 from affectflow.pipeline.cli.options import load_dag, make_config
 from affectflow.pipeline.engine import plan as planning
 from affectflow.pipeline.engine.explain import explain
-from affectflow.pipeline.engine.retry import rows_to_retry
+from affectflow.pipeline.engine.retry import check_unchanged, rows_to_retry
 from affectflow.pipeline.engine.session import (
     Session,
     Summary,
@@ -24,7 +24,7 @@ from affectflow.pipeline.engine.session import (
     reopen,
 )
 from affectflow.pipeline.engine.specs import write_specs
-from affectflow.pipeline.errors import ConfigError, UsageError
+from affectflow.pipeline.errors import ConfigError, DatasetError, UsageError
 
 SHARDS = ["engine.shard_rows=8"]
 
@@ -57,7 +57,7 @@ def test_rows_equal_samples_and_the_second_run_does_nothing(tmp_path: Path) -> N
     assert (first.samples, first.outputs[0].ok) == (40, 40)
     before = commit_inodes(tmp_path / "store")
     second = run_of(tmp_path)
-    assert second.cells == {"cached": 5, "adopted": 0, "done": 0, "failed": 0, "retried": 0}
+    assert {name: count for name, count in second.cells.items() if count} == {"cached": 5}
     assert commit_inodes(tmp_path / "store") == before
     assert leftovers(tmp_path / "store") == []
 
@@ -204,3 +204,116 @@ def test_a_changed_weight_file_is_named(tmp_path: Path) -> None:
     assert item.component.startswith("identity.weights")
     assert "safetensors" in item.component + str(item.stored)
     assert item.stored != item.now
+
+
+def test_a_picture_that_changed_since_ingest_is_refused(tmp_path: Path) -> None:
+    from support.corpus import picture, png
+
+    from affectflow.pipeline.errors import RowError
+    from affectflow.pipeline.media.images import load_original
+    from affectflow.pipeline.records import Row
+
+    manifest = make_corpus(tmp_path / "data", 6, images=True)
+    (manifest.parent / "images" / "0003.png").unlink()
+    session = session_of(tmp_path)
+    samples = session.samples.samples(0)
+    (manifest.parent / "images" / "0001.png").write_bytes(png(picture(77)))
+    (manifest.parent / "images" / "0003.png").write_bytes(png(picture(78)))
+    codes = {}
+    for sample in samples:
+        try:
+            load_original(Row(sample, manifest.parent))
+        except RowError as error:
+            codes[sample.key] = error.code
+    assert codes == {"row-0001": "changed_file", "row-0003": "changed_file"}
+    with pytest.raises(DatasetError, match="changed since the run"):
+        check_unchanged(session, lambda message: None)
+
+
+def test_labels_are_identified_where_a_stage_reads_them(tmp_path: Path) -> None:
+    settings = ["paraphrase.provider=rules", "paraphrase.exclude_classes={mood: [0]}"]
+
+    def fingerprints(*more: str) -> dict[str, str]:
+        manifest = tmp_path / "data" / "mini.yaml"
+        if not manifest.exists():
+            make_corpus(tmp_path / "data", 20)
+        config = make_config(
+            str(manifest), str(manifest.parent), "offline", "fake", None, True, [*SHARDS, *more]
+        )
+        plan = open_session(config, tmp_path / "store", load_dag("extract")).plan
+        return {name: planned.fingerprint for name, planned in plan.nodes.items()}
+
+    before, plain = fingerprints(*settings), fingerprints(settings[0])
+    rows = tmp_path / "data" / "rows.csv"
+    manifest = tmp_path / "data" / "mini.yaml"
+    manifest.write_text(manifest.read_text().replace(", stratify: mood", ""))
+    before, plain = fingerprints(*settings), fingerprints(settings[0])
+    rows.write_text(rows.read_text().replace("glad", "sad"))
+    after = fingerprints(*settings)
+    assert after["paraphrase"] != before["paraphrase"]
+    assert after["fake.augmented"] != before["fake.augmented"]
+    assert after["fake"] == before["fake"]
+    assert fingerprints(settings[0]) == plain
+
+
+def test_one_row_that_is_not_finite_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    from affectflow.pipeline.extractors import fake
+
+    original = fake.Extractor.compute
+
+    def broken(self: Any, items: Any) -> Any:
+        values = [dict(value) for value in original(self, items)]
+        if len(items) == 1:
+            values[0]["fake"] = np.full(8, np.nan, np.float16)
+        return values
+
+    monkeypatch.setattr(fake.Extractor, "compute", broken)
+    make_corpus(tmp_path / "data", 41)
+    summary = run_of(tmp_path)
+    assert summary.exit_code == 4
+    assert summary.classes == {"not_finite": 1}
+
+
+def test_lost_causes_are_computed_again(tmp_path: Path) -> None:
+    import shutil
+
+    settings = ('fake.fail_keys=["row-0003"]', "fake.seed=4")
+    assert run_of(tmp_path, *settings).exit_code == 4
+    shutil.rmtree(tmp_path / "store" / "quarantine")
+    summary = run_of(tmp_path, *settings)
+    assert (summary.exit_code, summary.cells["done"], summary.failed_samples) == (4, 1, 1)
+
+
+def test_a_run_that_stops_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from affectflow.pipeline.engine import session as sessions
+
+    session = session_of(tmp_path)
+
+    def interrupted(self: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sessions.Driver, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute(session, cluster="inline")
+    assert latest_run(session.layout)["state"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("settings", "features", "message"),
+    [
+        ((), ",", "features"),
+        (("fake.seed=1", "fake.seed.x=2"), "fake", "is set to a value before"),
+        (("fake.reads=[fake]",), "fake", "reads itself"),
+        (("fake.feature=../../escaped",), "fake", "cannot name a feature"),
+        (("engine.row_deadline_s=.inf",), "fake", "row_deadline_s"),
+    ],
+)
+def test_odd_options_are_refused(
+    tmp_path: Path, settings: tuple[str, ...], features: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        session_of(tmp_path, *settings, features=features)
