@@ -48,7 +48,7 @@ def retry(
 ) -> None:
     """Compute failed rows again, and nothing else."""
     from ..engine.retry import check_unchanged, count_rows, rows_to_retry
-    from ..engine.session import execute
+    from ..engine.session import OVER_BUDGET, execute
     from . import show
 
     session, record = opt.latest_session(store, run, assignments)
@@ -57,6 +57,10 @@ def retry(
     if not wanted:
         what = f" of class '{only}'" if only else ""
         show.tell(f"run {record['run']} has no failed row{what}; nothing to do")
+        missing = len(session.plan.todo())
+        if missing:
+            show.tell(f"{missing:,} shards are not computed: pipeline run extract")
+            raise typer.Exit(OVER_BUDGET)
         return
     show.tell(f"trying {count_rows(wanted):,} samples again in {len(wanted):,} shards")
     cells = len(session.plan.cells)

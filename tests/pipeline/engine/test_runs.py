@@ -317,3 +317,28 @@ def test_odd_options_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         session_of(tmp_path, *settings, features=features)
+
+
+def test_a_shard_that_takes_too_long_fails_and_can_be_run_again(tmp_path: Path) -> None:
+    slow = ("fake.delay_ms=40", "fake.batch_size=1", "engine.cell_deadline_s=0.1")
+    summary = run_of(tmp_path, *slow, limit=16)
+    assert summary.exit_code == 5
+    assert all("took more than 0.1 s" in cause for cause in summary.failed_cells.values())
+    [first, _] = session_of(tmp_path, *slow, limit=16).plan.todo()
+    assert (first.state, "took more than" in first.reason) == ("failed", True)
+    again = run_of(tmp_path, limit=16)
+    assert (again.exit_code, again.cells["done"]) == (0, 2)
+
+
+def test_damaged_records_count_as_absent(tmp_path: Path) -> None:
+    run_of(tmp_path)
+    digests = part_digests(tmp_path / "store")
+    store = tmp_path / "store"
+    for pattern in ("features/*/*/*/part-00001.commit.json", "cache/ingest/*/*.json"):
+        for path in store.glob(pattern):
+            path.write_text("{}")
+    for path in store.glob("features/*/*/*/_spec.json"):
+        path.write_text("[]")
+    summary = run_of(tmp_path)
+    assert (summary.cells["done"], summary.cells["cached"]) == (1, 4)
+    assert part_digests(store) == digests
