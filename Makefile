@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv || true
 	if test -x $(BIN)/uv; \
-	  then $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[all,dev]'; \
+	  then $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[all,dev]'; \
 	  else $(BIN)/python -m pip install -c constraints.txt -e '.[all,dev]'; fi
 	touch $(READY)
 

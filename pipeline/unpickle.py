@@ -103,6 +103,21 @@ class _Bytes:
         raise pickle.UnpicklingError(f"bytes from {type(content).__name__}")
 
 
+class _ArrayType:
+    """Stands for ``numpy.ndarray``, which is not to be called: it takes bytes for pointers."""
+
+
+class _Reconstruct:
+    """Stands for ``_reconstruct``: an empty array, whatever is asked for; its state fills it."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: Any, shape: Any, code: Any) -> np.ndarray:
+        if kind is not _ArrayType:
+            raise pickle.UnpicklingError("an array of a type other than numpy.ndarray")
+        return np.ndarray((0,), dtype=np.int8)
+
+
 class _PlainData(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO, name: str, encoding: str) -> None:
         super().__init__(stream, encoding=encoding)
@@ -131,14 +146,13 @@ def _plain_global(module: str, name: str) -> Any:
     if module == "_codecs" and name == "encode":
         return _Latin1Bytes()
     if module == "numpy":
-        return {"ndarray": np.ndarray, "dtype": np.dtype}.get(name)
+        return {"ndarray": _ArrayType, "dtype": np.dtype}.get(name)
     if module in {f"{root}.multiarray" for root in _NUMPY_ROOTS}:
         return _numpy_makers().get(name)
     return None
 
 
 def _numpy_makers() -> dict[str, Any]:
-    """Return NumPy's own functions for rebuilding arrays and scalars, wherever they live."""
-    rebuild = np.zeros(0).__reduce__()[0]
+    """Return what rebuilds arrays and scalars; scalars by NumPy's own function, wherever it is."""
     scalar = np.float64(0).__reduce__()[0]
-    return {"_reconstruct": rebuild, "scalar": scalar}
+    return {"_reconstruct": _Reconstruct(), "scalar": scalar}

@@ -27,6 +27,10 @@ def pick_device(name: DeviceName) -> torch.device:
     import torch
 
     available = torch.cuda.is_available()
+    if available:
+        # Float32 means float32: the default for convolutions is a 10-bit mantissa.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
     if name == "cuda" and not available:
         raise ConfigError("device = 'cuda', but torch finds no CUDA device", "use device=auto")
     return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..text.cleaning import CleaningOptions, clean
+
 _SPACE = re.compile(r"\s+")
 _NOISE = re.compile(
     r"https?://\S+|www\.\S+|\S+@\S+\.\S+|@\w+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|io|me|co|tv|in|uk)\b",
@@ -43,8 +45,7 @@ class Corpus:
     def __init__(self, rows: Iterable[tuple[str, str, str]]) -> None:
         hashes = {True: array("Q"), False: array("Q")}
         for _, split, text in rows:
-            folded = fold_caption(text or "")
-            if folded:
+            for folded in _forms(text or ""):
                 hashes[split == "train"].append(_hash(folded))
         self._train = np.unique(np.frombuffer(hashes[True], dtype=np.uint64))
         self._held_out = np.unique(np.frombuffer(hashes[False], dtype=np.uint64))
@@ -57,13 +58,16 @@ class Corpus:
 
     def owner(self, text: str) -> str | None:
         """Return ``held_out`` or ``train`` when a caption says the same as ``text``."""
-        folded = fold_caption(text)
-        if not folded:
-            return None
-        value = np.uint64(_hash(folded))
-        if _contains(self._held_out, value):
+        values = [np.uint64(_hash(folded)) for folded in _forms(text)]
+        if any(_contains(self._held_out, value) for value in values):
             return "held_out"
-        return "train" if _contains(self._train, value) else None
+        return "train" if any(_contains(self._train, value) for value in values) else None
+
+
+def _forms(text: str) -> set[str]:
+    """Return the text folded as it is and as features see it, after cleaning."""
+    cleaned = clean(text, CleaningOptions()).text
+    return {fold_caption(text), fold_caption(cleaned)} - {""}
 
 
 def _hash(folded: str) -> int:

@@ -18,7 +18,7 @@ from .folding import Corpus, fold_caption, fold_case
 from .language import count_tokens, count_words, language_differs, script_differs
 
 # Raised whenever the same reply gives another decision.
-GUARDS_VERSION = 1
+GUARDS_VERSION = 2
 
 LABEL_WORDS = (
     "sarcastic", "sarcasm", "offensive", "motivational", "humorous", "humourous", "hateful",

@@ -31,7 +31,7 @@ class Terms:
     confirmed: bool = False
     caps: Caps = field(default_factory=Caps)
     price: Price | None = None
-    resend_lost: int = 1
+    resend_lost: int = 0
     stop_after: int = 5
 
     def most(self, request: Request, batch: bool = False) -> Usage:

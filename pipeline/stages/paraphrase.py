@@ -60,6 +60,10 @@ SCHEMA = pa.schema(
 Result = TypeVar("Result")
 
 
+# One batch file for a whole shard: each call waits for its file.
+_WHOLE_SHARD = 1_000_000
+
+
 class Config(StageConfig):
     """Who is asked, what is asked, what is kept, and what it may cost.
 
@@ -89,7 +93,8 @@ class Config(StageConfig):
         timeout_s: Seconds per call.
         attempts, backoff_first_s, backoff_longest_s: Policy after errors that pass.
         stop_after: Consecutive captions that fail at the server before the run stops.
-        resend_lost: How often a request whose sender was killed is sent again.
+        resend_lost: How often a request whose sender was killed is sent again; 0, because a server
+            that does not honour idempotency keys would bill it twice.
         batch: Sizes of batch files, polling and waiting.
     """
 
@@ -132,7 +137,7 @@ class Config(StageConfig):
     backoff_first_s: float = Field(default=1.0, ge=0)
     backoff_longest_s: float = Field(default=60.0, ge=0)
     stop_after: int = Field(default=5, ge=1)
-    resend_lost: int = Field(default=1, ge=0)
+    resend_lost: int = Field(default=0, ge=0)
     batch: BatchLimits = BatchLimits()
     batch_size: int = Field(default=64, ge=1)
 
@@ -230,6 +235,11 @@ class Stage(BaseStage[Config, str]):
             )
         return ()
 
+    @property
+    def batch_size(self) -> int:
+        """Captions per call; a batch file takes all that there are."""
+        return _WHOLE_SHARD if self.config.provider == "openai-batch" else self.config.batch_size
+
     def reads_labels(self) -> bool:
         """Return whether rows are left alone because of their labels."""
         return bool(self.config.exclude_classes)
@@ -263,8 +273,9 @@ class Stage(BaseStage[Config, str]):
             label = sample.labels.get(task)
             if any(one in classes for one in (label if isinstance(label, list) else [label])):
                 raise RowAbsent("excluded_class", f"rows of this class of '{task}' are left alone")
-        caption = str(row.read("clean_text")["text"] or "").strip()
-        if not caption:
+        cleaned = row.read("clean_text")
+        caption = str(cleaned["text"] or "").strip()
+        if not caption or cleaned.get("no_text"):
             raise RowAbsent("no_text", "there is no text to paraphrase")
         if len(caption) > self.config.max_caption_chars:
             raise RowError(

@@ -6,7 +6,7 @@ import affectflow
 store = affectflow.open_store("affectflow-store")
 for info in store.features("memotion"):
     print(info.name, info.shape, info.counts)
-keys, values = store.feature("memotion", "clip.image").read(split="train")
+keys, values = store.feature("memotion", "clip_image").read(split="train")
 keys, tokens, mask = store.feature("memotion", "bert").torch(split="train")
 labels = store.samples("memotion").labels("sentiment")
 ```

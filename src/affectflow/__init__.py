@@ -6,9 +6,9 @@ The Python interface reads a feature store; making one is the command ``pipeline
 import affectflow
 
 store = affectflow.open_store("affectflow-store")
-keys, values = store.feature("memotion", "clip.image").read(split="train")
+keys, values = store.feature("memotion", "clip_image").read(split="train")
 keys, tokens, mask = store.feature("memotion", "bert").torch(split="train")
-joined = store.join("memotion", ["bert", "clip.image"])
+joined = store.join("memotion", ["bert", "clip_image"])
 ```
 
 Importing the package imports nothing heavy: names are looked up on first use.

@@ -141,3 +141,16 @@ def test_files_are_read_up_to_the_limit(tmp_path):
         load_pickle(path, max_bytes=3)
     with pytest.raises(DatasetError, match=r"gone\.pkl"):
         load_pickle(tmp_path / "gone.pkl")
+
+
+class Pointers:
+    """Asks for an object array laid over given bytes: each of them would be a pointer."""
+
+    def __reduce__(self):
+        return np.ndarray, ((2,), "O", b"A" * 16)
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_arrays_are_not_laid_over_bytes(protocol):
+    with pytest.raises(DatasetError):
+        loads_pickle(pickle.dumps(Pointers(), protocol=protocol))

@@ -150,24 +150,23 @@ class Backend:
         return prepared.padded
 
     def find(self, batch: Sequence[Prepared]) -> list[Regions]:
-        """Return the regions of each image of a batch."""
+        """Return the regions of each image; one at a time, so that no image changes another's."""
+        return [self._find(one) for one in batch]
+
+    def _find(self, one: Prepared) -> Regions:
         import torch
         from torchvision.models.detection.image_list import ImageList
 
-        rows, columns = (max(one.padded[axis] for one in batch) for axis in (0, 1))
-        images = torch.zeros((len(batch), 3, rows, columns))
-        for place, one in enumerate(batch):
-            _, height, width = one.pixels.shape
-            images[place, :, :height, :width] = torch.from_numpy(one.pixels)
-        sizes = [(one.pixels.shape[1], one.pixels.shape[2]) for one in batch]
+        images = torch.zeros((1, 3, *one.padded))
+        _, height, width = one.pixels.shape
+        images[0, :, :height, :width] = torch.from_numpy(one.pixels)
+        sizes = [(height, width)]
         with inference():
             images = images.to(self._device)
             features = self._network.backbone(images)
             proposals, _ = self._network.rpn(ImageList(images, sizes), features)
             layers, scores = self.box_head(features, proposals, sizes)
-            counts = [len(boxes) for boxes in proposals]
-            parts = zip(batch, proposals, layers.split(counts), scores.split(counts), strict=True)
-            return [self._select(*part) for part in parts]
+            return self._select(one, proposals[0], layers, scores)
 
     def box_head(
         self, features: Any, boxes: list[torch.Tensor], sizes: list[tuple[int, int]]

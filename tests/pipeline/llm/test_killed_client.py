@@ -82,9 +82,19 @@ def test_client_killed_with_requests_in_flight_pays_nothing_twice(server, tmp_pa
     assert server.calls.total() == calls
 
 
-def test_a_server_without_idempotency_can_bill_only_lost_requests_again(server, tmp_path):
+def test_by_default_nothing_is_billed_twice_even_without_idempotency(server, tmp_path):
     server.honours_keys = False
     settings = config(tmp_path, server.url)
+    killed_at(server, settings, 30, "done", "POST /chat/completions", 10)
+    found = json.loads(finish(start(settings, 30)))
+    assert set(found) <= {"paraphrased", "unknown_charge"}
+    assert found.count("paraphrased") >= 30 - settings.concurrency
+    assert set(server.bills.values()) == {1}
+
+
+def test_a_server_without_idempotency_can_bill_only_lost_requests_again(server, tmp_path):
+    server.honours_keys = False
+    settings = config(tmp_path, server.url, resend_lost=1)
     killed_at(server, settings, 30, "done", "POST /chat/completions", 10)
     assert json.loads(finish(start(settings, 30))) == ["paraphrased"] * 30
     again = sum(count - 1 for count in server.bills.values())

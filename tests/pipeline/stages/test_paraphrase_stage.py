@@ -145,7 +145,7 @@ def test_what_changes_a_result_and_what_does_not(tmp_path):
 
 
 def test_profiles_and_defaults_construct():
-    assert make_stage("paraphrase", profile("offline")).identity()["guards"] == 1
+    assert make_stage("paraphrase", profile("offline")).identity()["guards"] == 2
     with pytest.raises(ConfigError, match="model is not set"):
         make_stage("paraphrase", profile("paper")).identity()
     with pytest.raises(ConfigError, match="model is not set"):
