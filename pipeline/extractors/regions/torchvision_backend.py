@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
     from . import Config
 
+DEFAULTS = {
+    "architecture": "maskrcnn_resnet50_fpn_v2",
+    "weights": "maskrcnn-resnet50-fpn-v2-coco",
+}
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-# Heights and widths are padded with zeros to a multiple of this.
-STRIDE = 32
-
 
 class Backend:
     """A torchvision Mask R-CNN without its mask head."""
@@ -46,6 +47,9 @@ class Backend:
         if config.layer not in self.facts.layers:
             layers = " or ".join(self.facts.layers)
             raise ConfigError(f"{config.architecture} has no layer {config.layer}, only {layers}")
+        for name in ("precision", "pooled_at", "proposals_before", "proposals_per_level"):
+            if getattr(config, name) != type(config).model_fields[name].default:
+                raise ConfigError(f"the torchvision backend has no {name}", f"leave {name} out")
 
     def width(self) -> int:
         """Return the size of a region vector."""
@@ -88,7 +92,7 @@ class Backend:
             "min_size": self.config.min_size,
             "max_size": self.config.max_size,
             "interpolation": "bilinear",
-            "stride": STRIDE,
+            "stride": self.config.pad_to,
             "decode_policy": DECODE_POLICY,
         }
 
@@ -142,7 +146,8 @@ class Backend:
         image = torch.tensor(pixels).permute(2, 0, 1)[None].float() / 255
         scaled = functional.interpolate(image, size=size, mode="bilinear", align_corners=False)[0]
         normal = (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-        padded = (-(-size[0] // STRIDE) * STRIDE, -(-size[1] // STRIDE) * STRIDE)
+        stride = self.config.pad_to
+        padded = (-(-size[0] // stride) * stride, -(-size[1] // stride) * stride)
         return Prepared(normal.contiguous().numpy(), height, width, padded)
 
     def bucket(self, prepared: Prepared) -> Hashable:
