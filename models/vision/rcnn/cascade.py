@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN with a deformable ResNeXt-152: the detectron2 zoo's "Mask R-CNN X152".
 
-Cai & Vasconcelos 2018 (cascade), He et al. 2017 (masks). Three box heads look at each proposal, each
+Cai & Vasconcelos 2018 (cascade), He et al. 2017 (masks). Three box heads look at a proposal, each
 at the boxes that the one before regressed; a class score is the mean of the three softmaxes. Group
 norm is in the heads only: the trunk's norm is frozen, the pyramid has none.
 
@@ -161,7 +161,9 @@ class CascadeHeads(nn.Module):
         stages: list[Stage] = []
         moved = list(boxes)
         for number, weights in enumerate(BOX_WEIGHTS):
-            given = moved if not stages else [clip(*pair) for pair in zip(moved, sizes, strict=True)]
+            given = (
+                moved if not stages else [clip(*pair) for pair in zip(moved, sizes, strict=True)]
+            )
             stages.append(self.look(number, maps, given))
             found = decode(stages[-1].deltas, torch.cat(given), weights)
             moved = list(found.split([len(one) for one in given]))
@@ -244,15 +246,25 @@ class CascadeRCNN(nn.Module):
         stages, final, scores = self.roi_heads.cascade(maps, boxes, sizes)
         rule = selection or Selection()
         found = [select(*one, rule) for one in zip(final, scores, sizes, strict=True)]
-        found = self._with_vectors(maps, stages[-1], found, pooled_at)
+        found = self.with_vectors(maps, stages[-1], found, pooled_at)
         return self.with_masks(maps, found) if masks else found
 
-    def _with_vectors(
+    def with_vectors(
         self, maps: Sequence[Tensor], last: Stage, found: list[Detections], pooled_at: str
     ) -> list[Detections]:
+        """Return the detections with vectors.
+
+        Args:
+            maps: p2 to p6.
+            last: The third stage.
+            found: The detections of each image.
+            pooled_at: ``stage`` or ``final``.
+        """
         counts = [len(one.boxes) for one in found]
         if pooled_at == "final":
-            linear = self.roi_heads.look(len(BOX_WEIGHTS) - 1, maps, [f.boxes for f in found]).linear
+            linear = self.roi_heads.look(
+                len(BOX_WEIGHTS) - 1, maps, [f.boxes for f in found]
+            ).linear
             parts = linear.split(counts)
         else:
             rows = last.linear.split([len(boxes) for boxes in last.boxes])

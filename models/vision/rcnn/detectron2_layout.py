@@ -60,9 +60,7 @@ class LayoutError(ValueError):
     """The content is none of the layouts; the message is one line."""
 
 
-def convert(
-    content: Any, wanted: Mapping[str, Sequence[int]], pickled: bool = True
-) -> Conversion:
+def convert(content: Any, wanted: Mapping[str, Sequence[int]], pickled: bool = True) -> Conversion:
     """Compare the content of a file with what our module wants.
 
     Args:
@@ -158,9 +156,7 @@ def _dots(name: str) -> list[int]:
     return [place for place, letter in enumerate(name) if letter == "."]
 
 
-def _with_statistics(
-    arrays: dict[str, Any], wanted: Mapping[str, Sequence[int]]
-) -> dict[str, Any]:
+def _with_statistics(arrays: dict[str, Any], wanted: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """Return the arrays with statistics of frozen norms whose scale is there and they are not."""
     filled = dict(arrays)
     for name, shape in wanted.items():

@@ -65,8 +65,9 @@ class ConvNorm(nn.Conv2d):
 
     def deformed(self, x: Tensor, offset: Tensor) -> Tensor:
         """Return the same with kernel positions moved by ``offset`` ``(B, 18, H, W)``."""
+        # The operator wants one type for all three; positions do not fit 16 bits.
         found = deform_conv2d(
-            x, offset, self.weight, None, stride=self.stride, padding=self.padding
+            x.float(), offset.float(), self.weight, None, self.stride, self.padding
         )
         normed: Tensor = self.norm(found)
         return normed

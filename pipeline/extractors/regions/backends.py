@@ -98,6 +98,18 @@ def defaults_of(name: str) -> dict[str, str]:
     return dict(module.DEFAULTS)
 
 
+def refuse(config: Config, *names: str) -> None:
+    """Refuse settings that a backend does not have.
+
+    Raises:
+        ConfigError: One of them is not what it is by default.
+    """
+    for name in names:
+        default = type(config).model_fields[name].default
+        if getattr(config, name) != default:
+            raise ConfigError(f"the backend {config.backend} has no {name}", f"leave {name} out")
+
+
 def make_backend(config: Config) -> Backend:
     """Return the configured backend.
 

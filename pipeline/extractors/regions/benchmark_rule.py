@@ -53,9 +53,7 @@ def scaled(pixels: NDArray[np.uint8], min_size: int, max_size: int) -> NDArray[n
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         found = cv2.resize(centred, size, interpolation=cv2.INTER_LINEAR)
     else:
-        found = cv2.resize(
-            centred, None, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR
-        )
+        found = cv2.resize(centred, None, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(found.transpose(2, 0, 1))
 
 

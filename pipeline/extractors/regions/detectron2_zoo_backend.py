@@ -34,11 +34,12 @@ from ._x152 import (
     weights_identity,
     weights_path,
 )
-from .backends import Prepared, Regions
+from .backends import Prepared, Regions, refuse
 from .checkpoints import load_zoo_file
 from .coco import CLASSES
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from affectflow.models.vision.rcnn.cascade import Detections
@@ -73,11 +74,14 @@ ARCHITECTURES = {
 class Backend:
     """The cascade with three box heads; its mask head is loaded and not run."""
 
+    ROUTE = "detectron2_zoo"
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.facts = check_architecture(config, ARCHITECTURES)
         if config.layer != "fc6":
             raise ConfigError(f"{config.architecture} has no layer {config.layer}, only fc6")
+        refuse(config, "proposals_per_level")
 
     def width(self) -> int:
         """Return the size of a region vector."""
@@ -88,7 +92,7 @@ class Backend:
         require("torch", "torchvision")
         config, preprocess = self.config, self._preprocessing()
         return {
-            "route": "detectron2_zoo",
+            "route": self.ROUTE,
             "weights": weights_identity(config, KIND),
             "untrained": config.allow_untrained,
             "architecture": self._architecture(),
@@ -187,6 +191,18 @@ class Backend:
 
     def find(self, batch: Sequence[Prepared]) -> list[Regions]:
         """Return the regions of each image of a batch."""
+        images, sizes = stacked(batch, self._device)
+        with computing(self._device, self.config.precision):
+            found = self.detect(images, sizes)
+            return [self._regions(*pair) for pair in zip(batch, found, strict=True)]
+
+    def detect(self, images: torch.Tensor, sizes: list[tuple[int, int]]) -> list[Detections]:
+        """Return the detections of a batch ``(B, 3, H, W)``, with vectors.
+
+        Args:
+            images: Padded.
+            sizes: Height and width of each image without padding.
+        """
         from affectflow.models.vision.rcnn.cascade import Selection
         from affectflow.models.vision.rcnn.proposals import Limits
 
@@ -194,10 +210,8 @@ class Backend:
         before = config.proposals_before or config.proposals
         limits = Limits(before=before, after=config.proposals)
         rule = Selection(config.confidence_threshold, config.nms_iou, config.num_boxes)
-        images, sizes = stacked(batch, self._device)
-        with computing(self._device, config.precision):
-            found = self._network(images, sizes, limits, rule, config.pooled_at)
-            return [self._regions(*pair) for pair in zip(batch, found, strict=True)]
+        found: list[Detections] = self._network(images, sizes, limits, rule, config.pooled_at)
+        return found
 
     def _regions(self, image: Prepared, found: Detections) -> Regions:
         from affectflow.models.vision.rcnn.boxes import clip

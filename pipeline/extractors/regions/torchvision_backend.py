@@ -18,7 +18,7 @@ from ...weights import entry, identity_of, identity_of_folder, locate_file
 from ...weights.checkpoint import load_strictly, read_state_dict
 from .._device import inference, pick_device, seeded_identity, seeded_module, untrained_warning
 from .._packages import require
-from .backends import Prepared, Regions
+from .backends import Prepared, Regions, refuse
 from .selection import select
 from .torchvision_networks import ARCHITECTURES, build, head_layers
 
@@ -35,6 +35,7 @@ DEFAULTS = {
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
+
 class Backend:
     """A torchvision Mask R-CNN without its mask head."""
 
@@ -47,9 +48,7 @@ class Backend:
         if config.layer not in self.facts.layers:
             layers = " or ".join(self.facts.layers)
             raise ConfigError(f"{config.architecture} has no layer {config.layer}, only {layers}")
-        for name in ("precision", "pooled_at", "proposals_before", "proposals_per_level"):
-            if getattr(config, name) != type(config).model_fields[name].default:
-                raise ConfigError(f"the torchvision backend has no {name}", f"leave {name} out")
+        refuse(config, "precision", "pooled_at", "proposals_before", "proposals_per_level")
 
     def width(self) -> int:
         """Return the size of a region vector."""

@@ -35,7 +35,7 @@ from ._x152 import (
     weights_identity,
     weights_path,
 )
-from .backends import Prepared, Regions
+from .backends import Prepared, Regions, refuse
 from .benchmark_rule import original_scale, scaled, top_regions
 from .checkpoints import load_benchmark_file
 
@@ -76,6 +76,7 @@ class Backend:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.facts = check_architecture(config, ARCHITECTURES)
+        refuse(config, "pooled_at")
 
     def width(self) -> int:
         """Return the size of a region vector."""

@@ -21,7 +21,11 @@ from support.shared import needs_shared
 
 from affectflow.models.vision.rcnn.faster import POOLING, FasterRCNN
 from affectflow.models.vision.rcnn.pooling import levels
-from affectflow.pipeline.extractors.regions.benchmark_rule import original_scale, scaled, top_regions
+from affectflow.pipeline.extractors.regions.benchmark_rule import (
+    original_scale,
+    scaled,
+    top_regions,
+)
 from affectflow.pipeline.extractors.regions.checkpoints import load_benchmark_file
 
 pytestmark = needs_shared("golden/regions")
