@@ -116,7 +116,7 @@ class _FromBuffer:
         flat = np.frombuffer(content, dtype=dtype)
         if order == "K" and axes is not None:
             return flat.reshape(shape).transpose(axes)
-        return flat.reshape(shape, order=order)  # type: ignore[call-overload,no-any-return]
+        return flat.reshape(shape, order=order)  # type: ignore[call-overload]
 
 
 class _PlainData(pickle.Unpickler):

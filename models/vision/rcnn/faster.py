@@ -148,4 +148,7 @@ class FasterRCNN(nn.Module):
             torch.softmax(logits, dim=-1).split(counts),
             strict=True,
         )
-        return [Proposed(*proposal, vectors, scores) for proposal, vectors, scores in parts]
+        return [
+            Proposed(box, objectness, vectors, classes)
+            for (box, objectness), vectors, classes in parts
+        ]

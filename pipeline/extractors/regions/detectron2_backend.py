@@ -75,7 +75,7 @@ class Backend(zoo.Backend):
         """Return the detections of a batch ``(B, 3, H, W)``, with vectors."""
         from detectron2.structures import ImageList
 
-        network = self._network
+        network: Any = self._network
         features = network.backbone(images)
         proposals, _ = network.proposal_generator(ImageList(images, sizes), features, None)
         heads = network.roi_heads

@@ -237,8 +237,9 @@ def scaled_size(height: int, width: int, min_size: int, max_size: int) -> tuple[
     """
     scale = min_size / min(height, width)
     # One side is exact: it is not multiplied and divided by itself.
-    sides = (min_size, scale * width) if height < width else (scale * height, min_size)
-    if max(sides) > max_size:
-        shrink = max_size / max(sides)
-        sides = (sides[0] * shrink, sides[1] * shrink)
-    return max(1, int(sides[0] + 0.5)), max(1, int(sides[1] + 0.5))
+    rows = min_size if height < width else scale * height
+    columns = scale * width if height < width else min_size
+    if max(rows, columns) > max_size:
+        shrink = max_size / max(rows, columns)
+        rows, columns = rows * shrink, columns * shrink
+    return max(1, int(rows + 0.5)), max(1, int(columns + 0.5))
