@@ -42,6 +42,16 @@ class Trunk:
     norm_eps: float = 1e-5
 
 
+class FrozenNorm(FrozenBatchNorm2d):
+    """Batch norm with constant statistics, scale and shift; the type of the input is kept."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normed map."""
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+        )
+
+
 class ConvNorm(nn.Conv2d):
     """A convolution without bias and its norm; the norm is named below the convolution."""
 
@@ -91,18 +101,18 @@ class Bottleneck(nn.Module):
         before, inside, after = channels
         self.shortcut: ConvNorm | None = None
         if before != after:
-            norm = FrozenBatchNorm2d(after, eps)
+            norm = FrozenNorm(after, eps)
             self.shortcut = ConvNorm((before, after), 1, norm, stride)
-        self.conv1 = ConvNorm((before, inside), 1, FrozenBatchNorm2d(inside, eps))
+        self.conv1 = ConvNorm((before, inside), 1, FrozenNorm(inside, eps))
         self.conv2_offset: nn.Conv2d | None = None
         if deformable:
             self.conv2_offset = nn.Conv2d(inside, NUM_OFFSETS, 3, stride, padding=1)
             # Without training the kernel's positions stay where they are.
             nn.init.zeros_(self.conv2_offset.weight)
             nn.init.zeros_(self.conv2_offset.bias)  # type: ignore[arg-type]
-        norm = FrozenBatchNorm2d(inside, eps)
+        norm = FrozenNorm(inside, eps)
         self.conv2 = ConvNorm((inside, inside), 3, norm, stride, groups)
-        self.conv3 = ConvNorm((inside, after), 1, FrozenBatchNorm2d(after, eps))
+        self.conv3 = ConvNorm((inside, after), 1, FrozenNorm(after, eps))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, C, H / stride, W / stride)``."""
@@ -120,7 +130,7 @@ class Stem(nn.Module):
 
     def __init__(self, channels: int, eps: float) -> None:
         super().__init__()
-        self.conv1 = ConvNorm((3, channels), 7, FrozenBatchNorm2d(channels, eps), stride=2)
+        self.conv1 = ConvNorm((3, channels), 7, FrozenNorm(channels, eps), stride=2)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return ``(B, C, H / 4, W / 4)`` of images ``(B, 3, H, W)``."""
