@@ -295,6 +295,36 @@ def test_detectron2_itself_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
         stage.identity()
 
 
+@pytest.mark.parametrize("pooled_at", ["stage", "final"])
+def test_walking_detectron2s_stages_gives_the_same_regions(
+    pooled_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from support import stand_in_detectron2
+
+    from affectflow.pipeline.extractors.regions import detectron2_backend
+
+    ours = tiny("detectron2_zoo", pooled_at=pooled_at)
+    stand_in_detectron2.install(monkeypatch, ours._backend._sizes())  # type: ignore[attr-defined]
+    monkeypatch.setitem(detectron2_backend.DEFAULTS, "architecture", TINY["detectron2_zoo"])
+    path = tmp_path / "own.pkl"
+    write_file(path, ours._backend._network.state_dict())  # type: ignore[attr-defined]
+    changes = {
+        "backend": "detectron2",
+        "architecture": TINY["detectron2_zoo"],
+        "pooled_at": pooled_at,
+        "allow_untrained": False,
+        "file": str(path),
+        "weights": "mine",
+    }
+    theirs = Extractor(Config(**(regions.tiny() | changes)))
+    theirs.open()
+    assert theirs.identity()["route"] == "detectron2"
+    row = make_row(tmp_path, "a")
+    first, second = run(ours, [row])[0], run(theirs, [row])[0]
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", sorted(TINY))
 def test_the_real_network_with_seeded_weights(backend: str, tmp_path: Path) -> None:
