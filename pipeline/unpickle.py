@@ -118,6 +118,22 @@ class _Reconstruct:
         return np.ndarray((0,), dtype=np.int8)
 
 
+class _FromBuffer:
+    """Stands for NumPy's function of protocol 5 that makes an array of bytes in the pickle."""
+
+    __slots__ = ()
+
+    def __call__(
+        self, content: Any, dtype: Any, shape: Any, order: str, axes: Any = None
+    ) -> np.ndarray:
+        if not isinstance(content, bytes | bytearray):
+            raise pickle.UnpicklingError(f"array from {type(content).__name__}")
+        flat = np.frombuffer(content, dtype=dtype)
+        if order == "K" and axes is not None:
+            return flat.reshape(shape).transpose(axes)
+        return flat.reshape(shape, order=order)  # type: ignore[call-overload]
+
+
 class _PlainData(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO, name: str, encoding: str) -> None:
         super().__init__(stream, encoding=encoding)
@@ -149,6 +165,8 @@ def _plain_global(module: str, name: str) -> Any:
         return {"ndarray": _ArrayType, "dtype": np.dtype}.get(name)
     if module in {f"{root}.multiarray" for root in _NUMPY_ROOTS}:
         return _numpy_makers().get(name)
+    if module in {f"{root}.numeric" for root in _NUMPY_ROOTS} and name == "_frombuffer":
+        return _FromBuffer()
     return None
 
 

@@ -88,7 +88,9 @@ class Weights(Config):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$", max_length=80)
-    kind: Literal["transformers", "open_clip", "torchvision", "onnx"]
+    kind: Literal[
+        "transformers", "open_clip", "torchvision", "onnx", "detectron2", "maskrcnn_benchmark"
+    ]
     source: Source
     revision: str | None = None
     files: tuple[WeightsFile, ...] = Field(min_length=1)

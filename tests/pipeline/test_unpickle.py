@@ -31,17 +31,18 @@ def test_plain_data_comes_back(protocol):
     assert loads_pickle(pickle.dumps(PLAIN, protocol=protocol)) == PLAIN
 
 
-@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize(
     "array",
     [
         np.arange(6, dtype=np.float32).reshape(2, 3),
+        np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
         np.array(["a", "bc"]),
         np.array([[1], None], dtype=object),
         np.zeros((0, 4), dtype=np.int64),
         np.array([(1, 2.0)], dtype=[("x", "i4"), ("y", "f8")]),
     ],
-    ids=["float", "text", "object", "empty", "record"],
+    ids=["float", "columns", "text", "object", "empty", "record"],
 )
 def test_arrays_come_back(protocol, array):
     found = loads_pickle(pickle.dumps(array, protocol=protocol))

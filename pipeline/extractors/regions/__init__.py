@@ -4,7 +4,9 @@ Features: ``regions`` (R, D), ``regions.boxes`` (R, 4) xyxy in original pixels, 
 (R,) descending, ``regions.classes`` (R,) with -1 for padding, ``regions.num_valid`` (1,),
 ``regions.size`` (2,) width and height of the image. Rows from ``num_valid`` on are zero.
 
-The networks are behind `backends.Backend`; `torchvision` is the one there is.
+The networks are behind `backends.Backend`: `torchvision` (Mask R-CNN of torchvision),
+`detectron2_zoo` and `vmb` (the two networks that are called X152, in plain torch), `detectron2`
+(the first of the two run by an installed detectron2).
 
 ``R`` regions, ``D`` width.
 """
@@ -22,7 +24,7 @@ from ...records import FeatureSpec, Row
 from ...stage import BaseStage, Resources
 from .._device import DeviceName, resources_for
 from .._inputs import ImageSource, read_image, stages_read
-from .backends import Prepared, Regions, make_backend
+from .backends import Prepared, Regions, backend_names, defaults_of, make_backend
 
 if TYPE_CHECKING:
     from ...records import Value
@@ -33,41 +35,62 @@ class Config(StageConfig):
 
     Attributes:
         backend: Module of the network, see `backends`.
-        architecture: Network of that backend.
-        weights: Name in the catalogue of weights.
+        architecture: Network of that backend; its main one by default.
+        weights: Name in the catalogue of weights; those of the main network by default.
         file: A file with weights of your own; ``weights`` is then only a label.
         num_boxes: R, rows per image; fewer proposals are padded with zeros.
         proposals: Boxes the proposal network passes on.
+        proposals_before: Best boxes of a pyramid level that it looks at (X152 networks); as many
+            as ``proposals`` by default.
+        proposals_per_level: Boxes of a level it passes on (`vmb`); as many by default.
         nms_iou: Overlap above which the less certain of two proposals is dropped in a class.
         confidence_threshold: Class scores up to this do not count.
         layer: Fully connected layer of the box head the vector is taken from.
         post_relu: Take it after its ReLU.
+        pooled_at: Boxes that the vectors of a cascade are pooled at: what the last ``stage`` was
+            given, or the ``final`` boxes, which takes one more pass.
         min_size, max_size: Pixels of the short side, and limit of the long one.
-        dtype: Stored type of the vectors; float16 rounds to 1 part in 2048. Computing is in
-            float32.
+        pad_to: Heights and widths are padded to a multiple of this; larger ones give fewer
+            sizes, so fuller batches, and slightly other values near the borders.
+        precision: Type of convolutions and linear layers (X152 networks); boxes are float32.
+        dtype: Stored type of the vectors; float16 rounds to 1 part in 2048.
         allow_untrained: Use random weights from ``seed`` instead of reading any.
     """
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"batch_size", "device", "file"})
 
     backend: str = "torchvision"
-    architecture: str = "maskrcnn_resnet50_fpn_v2"
-    weights: str = "maskrcnn-resnet50-fpn-v2-coco"
+    architecture: str = ""
+    weights: str = ""
     file: str | None = None
     image_source: ImageSource = "inpainted"
     num_boxes: int = Field(default=100, ge=1, le=1000)
     proposals: int = Field(default=1000, ge=1, le=10_000)
+    proposals_before: int | None = Field(default=None, ge=1, le=100_000)
+    proposals_per_level: int | None = Field(default=None, ge=1, le=100_000)
     nms_iou: float = Field(default=0.5, gt=0, le=1)
     confidence_threshold: float = Field(default=0.0, ge=0, lt=1)
     layer: Literal["fc6", "fc7"] = "fc6"
     post_relu: bool = True
+    pooled_at: Literal["stage", "final"] = "stage"
     min_size: int = Field(default=800, ge=16, le=4096)
     max_size: int = Field(default=1333, ge=16, le=8192)
+    pad_to: int = Field(default=32, ge=32, le=1024, multiple_of=32)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     dtype: Literal["float16", "float32"] = "float16"
     allow_untrained: bool = False
     seed: int = Field(default=0, ge=0)
     device: DeviceName = "auto"
     batch_size: int = Field(default=4, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _main_network(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = {name: value for name, value in values.items() if value != ""}
+        backend = given.get("backend", "torchvision")
+        return {**defaults_of(backend), **given} if backend in backend_names() else values
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -150,7 +173,7 @@ class Extractor(BaseStage[Config, Prepared]):
         return self._backend.warnings()
 
     def resources(self) -> Resources:
-        """Return about what a ResNet-50 at 800 pixels takes."""
+        """Return about what a network takes at 800 pixels."""
         return resources_for(self.config.device, memory_gb=3.0)
 
     def open(self) -> None:

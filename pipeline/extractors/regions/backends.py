@@ -1,6 +1,7 @@
 """The seam between the extractor and the networks that find regions.
 
-A backend is a module `regions/<name>_backend.py` with a class `Backend(config)`. It prepares one
+A backend is a module `regions/<name>_backend.py` with a class `Backend(config)` and `DEFAULTS`, the
+names of its main network and of that network's weights. It prepares one
 image at a time (in threads), finds the regions of a batch, and says what affects its values. The
 extractor pads, checks and stores; it knows no network.
 
@@ -89,6 +90,24 @@ def backend_names() -> list[str]:
     """Return the names of the backends there are; nothing is imported."""
     found = Path(__file__).parent.glob(f"*{_SUFFIX}.py")
     return sorted(path.stem.removesuffix(_SUFFIX) for path in found)
+
+
+def defaults_of(name: str) -> dict[str, str]:
+    """Return ``architecture`` and ``weights`` of a backend's main network."""
+    module = importlib.import_module(f".{name}{_SUFFIX}", __package__)
+    return dict(module.DEFAULTS)
+
+
+def refuse(config: Config, *names: str) -> None:
+    """Refuse settings that a backend does not have.
+
+    Raises:
+        ConfigError: One of them is not what it is by default.
+    """
+    for name in names:
+        default = type(config).model_fields[name].default
+        if getattr(config, name) != default:
+            raise ConfigError(f"the backend {config.backend} has no {name}", f"leave {name} out")
 
 
 def make_backend(config: Config) -> Backend:

@@ -18,7 +18,7 @@ from ...weights import entry, identity_of, identity_of_folder, locate_file
 from ...weights.checkpoint import load_strictly, read_state_dict
 from .._device import inference, pick_device, seeded_identity, seeded_module, untrained_warning
 from .._packages import require
-from .backends import Prepared, Regions
+from .backends import Prepared, Regions, refuse
 from .selection import select
 from .torchvision_networks import ARCHITECTURES, build, head_layers
 
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from . import Config
 
+DEFAULTS = {
+    "architecture": "maskrcnn_resnet50_fpn_v2",
+    "weights": "maskrcnn-resnet50-fpn-v2-coco",
+}
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-# Heights and widths are padded with zeros to a multiple of this.
-STRIDE = 32
 
 
 class Backend:
@@ -46,6 +48,7 @@ class Backend:
         if config.layer not in self.facts.layers:
             layers = " or ".join(self.facts.layers)
             raise ConfigError(f"{config.architecture} has no layer {config.layer}, only {layers}")
+        refuse(config, "precision", "pooled_at", "proposals_before", "proposals_per_level")
 
     def width(self) -> int:
         """Return the size of a region vector."""
@@ -88,7 +91,7 @@ class Backend:
             "min_size": self.config.min_size,
             "max_size": self.config.max_size,
             "interpolation": "bilinear",
-            "stride": STRIDE,
+            "stride": self.config.pad_to,
             "decode_policy": DECODE_POLICY,
         }
 
@@ -142,7 +145,8 @@ class Backend:
         image = torch.tensor(pixels).permute(2, 0, 1)[None].float() / 255
         scaled = functional.interpolate(image, size=size, mode="bilinear", align_corners=False)[0]
         normal = (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-        padded = (-(-size[0] // STRIDE) * STRIDE, -(-size[1] // STRIDE) * STRIDE)
+        stride = self.config.pad_to
+        padded = (-(-size[0] // stride) * stride, -(-size[1] // stride) * stride)
         return Prepared(normal.contiguous().numpy(), height, width, padded)
 
     def bucket(self, prepared: Prepared) -> Hashable:

@@ -1,0 +1,1 @@
+"""Vision networks that features are made with, and the layouts of their published checkpoints."""
