@@ -1,0 +1,1 @@
+"""Vision networks, and the layouts of their published checkpoints."""
