@@ -117,12 +117,19 @@ class ContextualAttention(nn.Module):
             small = holes[:, :, across][:, :, :, along]
         return functional.max_pool2d(small, 3, stride=1, padding=1).flatten(1) > 0
 
-    def probabilities(self, features: Tensor, mask: Tensor | None, query: int) -> Tensor:
+    def probabilities(
+        self,
+        features: Tensor,
+        mask: Tensor | None,
+        query: int,
+        background: Tensor | None = None,
+    ) -> Tensor:
         """Return the softmax of one query over the patches, ``(B, L)``, both numbered by row.
 
         These are the values before the weights of hole patches are removed.
         """
-        match = _Matching(features, features, self.blocked(features, mask), self.rules)
+        source = features if background is None else background
+        match = _Matching(features, source, self.blocked(features, mask), self.rules)
         place = int(match.by_row[query])
         return match.softmax(place, place + 1)[:, 0][:, match.by_row]
 

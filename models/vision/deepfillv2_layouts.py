@@ -176,11 +176,12 @@ def layer_names(family: Family) -> dict[str, str]:
 
 def _names_a() -> Iterator[str]:
     marks = {2: "_downsample", 4: "_downsample", 13: "_upsample", 15: "_upsample"}
-    marks |= {number: "_atrous" for number in range(7, 11)}
-    branches = (("conv", range(1, 18)), ("xconv", range(1, 11)), ("pmconv", range(1, 7)))
-    for prefix, numbers in (*branches, ("pmconv", (9, 10)), ("allconv", range(11, 18))):
+    dilated = {number: "_atrous" for number in range(7, 11)}
+    branches = (("conv", range(1, 18)), ("xconv", range(1, 11)), ("pmconv", (*range(1, 7), 9, 10)))
+    for prefix, numbers in (*branches, ("allconv", range(11, 18))):
+        known = marks if prefix == "pmconv" else marks | dilated
         for number in numbers:
-            mark = marks.get(number, "")
+            mark = known.get(number, "")
             yield f"{prefix}{number}{mark}.conv" + (".conv" if mark == "_upsample" else "")
 
 
@@ -312,4 +313,5 @@ def _check(
         if found
     ]
     if problems:
-        raise LayoutError(f"not whole family {family} ({NAMES[family]}) weights: {', '.join(problems)}")
+        listed = ", ".join(problems)
+        raise LayoutError(f"these are no whole family {family} ({NAMES[family]}) weights: {listed}")

@@ -1,0 +1,2 @@
+"""x."""
+CHECKPOINT_WRAPPERS = ("state_dict", "model", "G")
