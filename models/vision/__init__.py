@@ -1,1 +1,1 @@
-"""Vision networks, and the layouts of their published checkpoints."""
+"""Vision networks that features are made with, and the layouts of their published checkpoints."""

@@ -11,8 +11,9 @@ sample. Pictures are in the value range and channel order of the options (`Gener
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -60,7 +61,7 @@ class GeneratorOptions:
     padding: Padding = "zero"
     gated_output: bool = False
     attention_activation: Activation = "relu"
-    attention: AttentionRules = AttentionRules()
+    attention: AttentionRules = field(default_factory=AttentionRules)
     low: float = -1.0
     high: float = 1.0
     hole: float = 0.0
@@ -141,10 +142,19 @@ class GatedConv(nn.Conv2d):
         gated: bool = True,
         enlarge: bool = False,
     ) -> None:
+        # Before the base class, which initialises the weight at once.
+        self.gated, self.enlarge = gated, enlarge
+        self.rule, self.activation = padding, activation
         rows = 2 * outputs if gated else outputs
         super().__init__(inputs, rows, kernel, stride=stride, dilation=dilation)
-        self.rule, self.activation = padding, activation
-        self.gated, self.enlarge = gated, enlarge
+
+    def reset_parameters(self) -> None:
+        """Fill in random weights under which signals neither fade nor grow."""
+        fan_in = self.in_channels * self.kernel_size[0] ** 2
+        # An open gate passes half of its features.
+        nn.init.normal_(self.weight, std=(2.0 if self.gated else 1.0) / math.sqrt(fan_in))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, outputs, ceil(H / stride), ceil(W / stride))``."""

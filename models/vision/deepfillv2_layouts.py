@@ -176,7 +176,7 @@ def layer_names(family: Family) -> dict[str, str]:
 
 def _names_a() -> Iterator[str]:
     marks = {2: "_downsample", 4: "_downsample", 13: "_upsample", 15: "_upsample"}
-    dilated = {number: "_atrous" for number in range(7, 11)}
+    dilated = dict.fromkeys(range(7, 11), "_atrous")
     branches = (("conv", range(1, 18)), ("xconv", range(1, 11)), ("pmconv", (*range(1, 7), 9, 10)))
     for prefix, numbers in (*branches, ("allconv", range(11, 18))):
         known = marks if prefix == "pmconv" else marks | dilated

@@ -190,7 +190,7 @@ def test_perceptual_features():
 
 
 def test_an_unknown_discriminator_is_refused():
-    with pytest.raises(LayoutError, match="first keys: a.weight"):
+    with pytest.raises(LayoutError, match=r"first keys: a\.weight"):
         convert_discriminator({"a.weight": torch.zeros(1)})
     with pytest.raises(LayoutError, match=r"lack conv1\.conv_sn\.bias"):
         convert_discriminator({"conv1.conv_sn.weight": torch.zeros(1)})
