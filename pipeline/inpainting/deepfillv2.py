@@ -96,12 +96,16 @@ def identity(config: InpainterConfig) -> dict[str, Any]:
 
 
 def warnings(config: InpainterConfig) -> tuple[str, ...]:
-    """Say that the filling is noise where weights are random."""
+    """Say that the filling is noise where weights are random, or under which terms they are."""
     from ..extractors._device import untrained_warning
+    from ..weights import entry
 
     wanted = config.deepfillv2
     if not wanted.allow_untrained:
-        return ()
+        if wanted.file is not None:
+            return ()
+        known = entry(wanted.weights)
+        return (f"inpaint: terms of the weights '{known.name}': {known.licence}",)
     name = f"DeepFillv2 (family {_untrained_family(wanted)})"
     return (untrained_warning("inpaint", name, wanted.seed),)
 

@@ -259,3 +259,12 @@ def test_memory_of_a_large_picture_is_bounded():
         watcher.join()
     assert torch.isfinite(out).all()
     assert peak[0] - before < 800 * 2**20
+
+
+def test_the_yardstick_of_the_benchmark_computes_the_same():
+    from benchmarks.plain_attention import PlainAttention
+
+    features, masks = features_and_masks()
+    ours, _ = ContextualAttention(RULES["B"])(features, masks)
+    plain, _ = PlainAttention(RULES["B"])(features, masks)
+    np.testing.assert_allclose(plain.numpy(), ours.numpy(), rtol=0, atol=2e-6)

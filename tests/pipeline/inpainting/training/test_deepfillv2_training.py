@@ -144,8 +144,8 @@ def test_unreadable_pictures_are_passed_over(folder, tmp_path):
 
 
 def test_distances():
-    pictures = torch.full((1, 8, 8, 3), 100, dtype=torch.uint8)
-    masks = torch.zeros(1, 1, 8, 8)
+    pictures = torch.full((1, 12, 12, 3), 100, dtype=torch.uint8)
+    masks = torch.zeros(1, 1, 12, 12)
     masks[:, :, :4] = 1
     filled = pictures.clone()
     filled[:, 4:] = 0
@@ -157,6 +157,28 @@ def test_distances():
     baselines = validation.of_baselines(pictures, masks)
     assert baselines["mean"]["l1"] < 0.01
     assert set(baselines) == {"mean", "telea", "navier_stokes"}
+
+
+def test_structural_similarity():
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (2, 14, 13, 3), generator=generator, dtype=torch.uint8)
+    assert validation.ssim(pictures, pictures).item() == pytest.approx(1)
+    black, white = torch.zeros_like(pictures), torch.full_like(pictures, 255)
+    # Constant pictures: structure is alike, light is C1 / (1 + C1).
+    assert validation.ssim(black, white).item() == pytest.approx(1e-4 / (1 + 1e-4))
+    # One window of one channel, by the definition.
+    one, other = pictures[:1, :11, :11], pictures[1:, :11, :11]
+    wanted = []
+    for channel in range(3):
+        a, b = (x[0, :, :, channel].double().numpy() / 255 for x in (one, other))
+        weights = np.exp(-((np.arange(11) - 5) ** 2) / 4.5)
+        weights = np.outer(weights, weights) / weights.sum() ** 2
+        mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
+        spread = (weights * (a - mean_a) ** 2).sum() + (weights * (b - mean_b) ** 2).sum()
+        together = (weights * (a - mean_a) * (b - mean_b)).sum()
+        light = (2 * mean_a * mean_b + 1e-4) / (mean_a**2 + mean_b**2 + 1e-4)
+        wanted.append(light * (2 * together + 9e-4) / (spread + 9e-4))
+    assert validation.ssim(one, other).item() == pytest.approx(np.mean(wanted))
 
 
 def test_sample_grids_go_to_tensorboard_where_it_is(folder, tmp_path, monkeypatch):
