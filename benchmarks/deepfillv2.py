@@ -17,21 +17,23 @@ from typing import Any
 TITLE = "DeepFillv2, family B: pictures a second and memory"
 LIMIT_GIB = 4.0
 
+# At 1024 the full matrices pass what a small machine has.
+LARGEST_PLAIN = 512
+
 
 def run(workdir: Path, quick: bool) -> dict[str, Any]:
     """Measure both attentions at several sizes."""
     plan = {64: 1, 128: 1} if quick else {256: 3, 512: 2, 1024: 1}
     found = [
-        _measured(side, kind, count) for side, count in plan.items() for kind in ("ours", "plain")
+        _measured(side, kind, count)
+        for side, count in plan.items()
+        for kind in ("ours", "plain")
+        if kind == "ours" or side <= LARGEST_PLAIN
     ]
     largest = max(plan)
-    ours, plain = (
-        next(one for one in found if one["side"] == largest and one["kind"] == kind)
-        for kind in ("ours", "plain")
-    )
+    ours = next(one for one in found if one["side"] == largest and one["kind"] == "ours")
     return {
-        "headline": f"{ours['peak_gib']:.2f} GiB at {largest} x {largest} "
-        f"(unchunked {plain['peak_gib']:.2f} GiB)",
+        "headline": f"{ours['peak_gib']:.2f} GiB at {largest} x {largest}",
         "target": f"below {LIMIT_GIB:g} GiB",
         "met": ours["peak_gib"] < LIMIT_GIB,
         "columns": ["side", "attention", "pictures/s", "peak GiB", "of which before"],
