@@ -17,7 +17,7 @@ from typing import Any
 from . import table
 from .machine import describe
 
-NAMES = ("startup", "store", "planning", "memory", "clip", "regions")
+NAMES = ("startup", "store", "planning", "memory", "clip", "regions", "deepfillv2")
 RESULTS = Path(__file__).parent / "results"
 
 

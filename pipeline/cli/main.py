@@ -16,6 +16,7 @@ from . import (
     report,
     run,
     state,
+    train,
     verify,
     weights,
 )
@@ -37,6 +38,7 @@ app.add_typer(state.quarantine_app, name="quarantine")
 app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
+app.add_typer(train.app, name="train")
 app.add_typer(features.app, name="features")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(weights.app, name="weights")

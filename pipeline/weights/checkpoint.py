@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
+WRAPPERS = ("state_dict", "model")
+
+
+def read_state_dict(path: Path, wrappers: Sequence[str] = WRAPPERS) -> dict[str, Tensor]:
     """Return the tensors of a ``.safetensors`` file or of a PyTorch checkpoint, on the CPU.
+
+    Args:
+        path: The file.
+        wrappers: Keys under which a checkpoint may hold its state dict, tried in this order.
 
     Raises:
         WeightsError: The file is damaged, or holds more than tensors.
@@ -33,13 +40,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         # safetensors raises a type of its own that is not exported everywhere.
         raise WeightsError(f"'{path.name}' cannot be read: {type(error).__name__}") from error
-    return _tensors(loaded, path.name)
+    return _tensors(loaded, path.name, wrappers)
 
 
-def _tensors(loaded: object, name: str) -> dict[str, Tensor]:
+def _tensors(loaded: object, name: str, wrappers: Sequence[str]) -> dict[str, Tensor]:
     import torch
 
-    for wrapper in ("state_dict", "model"):
+    for wrapper in wrappers:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
     if not isinstance(loaded, Mapping) or not loaded:

