@@ -29,6 +29,9 @@ _TERMS = 7
 _TOLERANCE = 0.01
 _GOLDEN = 0.5 * (3.0 - np.sqrt(5.0))
 _ROUNDS = 60
+# Harmonics with DC of a frame at 50 Hz, and of the lowest pitch that is fitted at all.
+_USUAL = 161
+_LARGEST = 1024
 
 
 def lf_timing(rd: Signal) -> tuple[Signal, Signal, Signal]:
@@ -92,25 +95,42 @@ def lf_spectrum(rd: Signal, harmonics: NDArray[np.int64]) -> NDArray[np.complex1
 
 
 @functools.lru_cache(maxsize=512)
-def _table(count: int, conjugated: bool) -> Signal:
-    """Return P_(k+1) - P_k - P_1 of the model, k = 1 to 7, over the grid of Rd, ``(R, 7)``."""
-    spectrum = lf_spectrum(_GRID, np.arange(count))
-    level = np.log(np.maximum(np.abs(spectrum), 1e-300))
-    sign = -1.0 if conjugated else 1.0
-    phase = sign * np.angle(spectrum) - minimum_phase(_fixed_ends(level))
-    return np.unwrap(_differences(phase), axis=0)
+def _minimum_phase_terms(count: int) -> Signal:
+    """Return the matrix ``(n, 7)`` from log amplitudes to the differences of minimum phases.
 
-
-def _fixed_ends(level: Signal) -> Signal:
-    """Return log amplitudes whose DC and last value are those of their neighbours."""
-    fixed = np.array(level)
-    fixed[:, 0] = fixed[:, 1]
-    fixed[:, -1] = fixed[:, -2]
-    return fixed
+    DC and the last amplitude count as their neighbours.
+    """
+    terms = _differences(minimum_phase(np.eye(count)))
+    terms[1] += terms[0]
+    terms[-2] += terms[-1]
+    terms[[0, -1]] = 0.0
+    return terms
 
 
 def _differences(phase: Signal) -> Signal:
     return phase[:, 2 : _TERMS + 2] - phase[:, 1 : _TERMS + 1] - phase[:, 1:2]
+
+
+@functools.lru_cache(maxsize=2)
+def _model(conjugated: bool) -> tuple[Signal, Signal]:
+    """Return phase differences ``(R, 7)`` and log amplitudes ``(R, n)`` of G over the grid."""
+    spectrum = lf_spectrum(_GRID, np.arange(_LARGEST))
+    sign = -1.0 if conjugated else 1.0
+    level = np.log(np.maximum(np.abs(spectrum), 1e-300))
+    return _differences(sign * np.angle(spectrum[:, : _TERMS + 2])), level
+
+
+@functools.lru_cache(maxsize=512)
+def _table(count: int, conjugated: bool) -> Signal:
+    """Return P_(k+1) - P_k - P_1 of the model, k = 1 to 7, over the grid of Rd, ``(R, 7)``."""
+    phase, level = _model(conjugated)
+    return np.unwrap(phase - level[:, :count] @ _minimum_phase_terms(count), axis=0)
+
+
+def prepare(conjugated: bool) -> None:
+    """Fill the tables for every number of harmonics between 50 and 500 Hz."""
+    for count in range(_TERMS + 2, _USUAL + 1):
+        _table(count, conjugated)
 
 
 def estimate(frames: Frames, *, conjugated: bool) -> tuple[Signal, Signal]:
@@ -123,43 +143,50 @@ def estimate(frames: Frames, *, conjugated: bool) -> tuple[Signal, Signal]:
     rd, confidence = np.zeros(len(frames.f0)), np.zeros(len(frames.f0))
     highest = np.floor(RATE / 2 / np.maximum(frames.spacing, 1.0)).astype(np.int64)
     counts = 1 + np.minimum(frames.count, highest)
-    for count in np.unique(counts[~frames.silent]):
-        if count < _TERMS + 2:
-            continue
-        members = np.flatnonzero((counts == count) & ~frames.silent)
-        level = _fixed_ends(frames.log_amplitude[members, :count])
-        phase = frames.phase[members, :count] - minimum_phase(level)
-        found, error = _search(_differences(phase), _table(int(count), conjugated))
-        rd[members], confidence[members] = found, 1 - np.sqrt(error) / np.pi
+    used = np.flatnonzero(~frames.silent & (counts >= _TERMS + 2) & (counts <= _LARGEST))
+    if len(used) == 0:
+        return rd, confidence
+    sizes, which = np.unique(counts[used], return_inverse=True)
+    measured = _differences(frames.phase[used, : _TERMS + 2])
+    for place, size in enumerate(sizes):
+        rows = np.flatnonzero(which == place)
+        terms = _minimum_phase_terms(int(size))
+        measured[rows] -= frames.log_amplitude[used[rows], :size] @ terms
+    tables = np.stack([_table(int(size), conjugated) for size in sizes])
+    rd[used], error = _search(measured, tables, which)
+    confidence[used] = 1 - np.sqrt(error) / np.pi
     return rd, confidence
 
 
-def _errors(measured: Signal, table: Signal, rd: Signal) -> Signal:
+def _errors(measured: Signal, tables: Signal, which: NDArray[np.int64], rd: Signal) -> Signal:
     """Return the mean squared wrapped difference of each row at its own Rd, ``(B,)``."""
     place = (rd - LOWEST) / _STEP
-    low = np.clip(place.astype(np.int64), 0, len(table) - 2)
+    low = np.clip(place.astype(np.int64), 0, len(_GRID) - 2)
     share = (place - low)[:, None]
-    model = table[low] * (1 - share) + table[low + 1] * share
+    model = tables[which, low] * (1 - share) + tables[which, low + 1] * share
     difference = measured - model
     difference -= 2 * np.pi * np.round(difference / (2 * np.pi))
     return np.asarray(np.einsum("bk,bk->b", difference, difference) / difference.shape[1])
 
 
-def _search(measured: Signal, table: Signal) -> tuple[Signal, Signal]:
+def _search(
+    measured: Signal, tables: Signal, which: NDArray[np.int64]
+) -> tuple[Signal, Signal]:
     """Return Rd and error at the minimum each row is led to by Brent's bounded search, ``(B,)``.
 
     Brent, Algorithms for minimization without derivatives, 1973, chapter 5, for many rows at once.
     """
     rows = len(measured)
     search = _Brent(rows)
-    search.start(_errors(measured, table, search.x))
+    search.start(_errors(measured, tables, which, search.x))
     active = np.arange(rows)
     for _ in range(_ROUNDS):
         active = active[search.unfinished(active)]
         if len(active) == 0:
             break
         trial = search.propose(active)
-        search.accept(active, trial, _errors(measured[active], table, trial))
+        found = _errors(measured[active], tables, which[active], trial)
+        search.accept(active, trial, found)
     return search.x, search.fx
 
 

@@ -77,9 +77,9 @@ def analyse(signal: Signal, f0: Signal) -> Iterator[Frames]:
 
 def _frames(signal: Signal, index: NDArray[np.int64], f0: Signal) -> Frames:
     spectrum = _spectra(signal, FIRST + HOP * index, half_window(f0))
-    magnitude = np.abs(spectrum)
-    silent = magnitude.max(axis=1) <= 0
-    level = np.log(np.maximum(magnitude, _FLOOR))
+    power = spectrum.real**2 + spectrum.imag**2
+    silent = power.max(axis=1) <= 0
+    level = 0.5 * np.log(np.maximum(power, _FLOOR**2))
     count = round_away((RATE / 2 - f0 / 2) / f0)
     harmonic = np.arange(1, int(count.max()) + 1)
     # Rows with fewer harmonics than others go on in place beyond the spectrum.

@@ -62,11 +62,10 @@ def distortion(frames: Frames, generator: np.random.Generator | None) -> Distort
         generator: Fills harmonics that a frame lacks with uniform random phases, as the original
             does; without one they are NaN.
     """
-    f0, count = frames.spacing, frames.count
-    f0 = np.where(f0 > 0, f0, frames.f0)
+    f0, count = frames.f0, frames.count
+    phase = _source_phase(frames)
     # Bin frequencies in harmonics.
     place = np.arange(BINS) * _SPACING / f0[:, None]
-    phase = _source_phase(frames, place, f0)
     number = int(max(np.ceil(place[:, -1].max()), count.max())) + 2
     points = np.zeros((len(f0), number))
     # Entry h holds the distortion between harmonics h and h - 1; entries 0 and 1 are 0.
@@ -90,9 +89,11 @@ def distortion(frames: Frames, generator: np.random.Generator | None) -> Distort
     return value.astype(np.float32)
 
 
-def _source_phase(frames: Frames, place: Signal, f0: Signal) -> Signal:
+def _source_phase(frames: Frames) -> Signal:
     """Return phases of harmonics without those of the minimum-phase envelope, ``(B, 1 + H)``."""
     count = frames.count[:, None]
+    f0 = np.where(frames.spacing > 0, frames.spacing, frames.f0)
+    place = np.arange(BINS) * _SPACING / f0[:, None]
     held = np.clip(place, 1.0, count)
     low = np.minimum(np.floor(held).astype(np.int64), np.maximum(count - 1, 1))
     first = np.take_along_axis(frames.log_amplitude, low, axis=1)
