@@ -9,14 +9,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import closure, creak, envelope, glottal_flow, glottal_shape, harmonics, pitch
+from . import (
+    closure,
+    creak,
+    envelope,
+    glottal_flow,
+    glottal_shape,
+    harmonics,
+    pitch,
+    pulses,
+    wavelets,
+)
 from . import phase_distortion as hmpd
-from . import pulses, wavelets
 from .blocks import allocate
 from .columns import GROUPS, HOP, NAMES, RATE, interpolate, num_frames, positions, round_away
 from .pitch import Pitch
@@ -57,9 +66,9 @@ class Settings:
     strict: bool = False
     rd_version: Literal["1.4.1", "1.4.2"] = "1.4.1"
     creak: Literal["h2h1-v1", "zeros"] = "h2h1-v1"
-    envelope_step: Literal[1, 2, 4] = 4
+    envelope_step: int = 4
     iaif_max_t0: int | None = None
-    windows: hmpd.Windows = hmpd.Windows()
+    windows: hmpd.Windows = field(default_factory=hmpd.Windows)
     seed: int = 0
 
 
@@ -131,7 +140,7 @@ class _Run:
             self._source()
             self._frames()
 
-    def _put(self, group: str, known_at: Signal, values: Signal) -> None:
+    def _put(self, group: str, known_at: NDArray[Any], values: NDArray[Any]) -> None:
         """Interpolate a group of columns to the rows; outside the known range it is 0."""
         found = interpolate(self.at, known_at, values if values.ndim == 2 else values[:, None])
         known = ~np.isnan(found).any(axis=1)
@@ -281,11 +290,9 @@ class _Run:
     def _put_frames(self, at: Signal, rows: _Rows, means: Signal, deviations: Signal) -> None:
         self._put("rd", at, np.stack([rows.rd, rows.confidence], axis=1))
         self._put("hmpdd", at + 1, deviations)
-        turned = interpolate(self.at, at + 1, np.zeros(len(at)))
         self._put("hmpdm", at + 1, np.unwrap(means, axis=0))
         wrapped = self.result.features[:, GROUPS["hmpdm"]]
         wrapped[:] = _wrap(wrapped.astype(np.float64))
-        del turned
         if len(at) == 0:
             return
         if self.strict:

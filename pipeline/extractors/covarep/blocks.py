@@ -77,7 +77,7 @@ def zero_phase(
     tail = 2 * signal[-1] - signal[-2 : -pad - 2 : -1]
     rest = scipy.signal.sosfilt_zi(sections)
     result = allocate(length, on_disk)
-    head_out, state = scipy.signal.sosfilt(sections, head, zi=rest * (head[0] if pad else signal[0]))
+    _, state = scipy.signal.sosfilt(sections, head, zi=rest * (head[0] if pad else signal[0]))
     for start, stop in spans(length, SAMPLES):
         result[start:stop], state = scipy.signal.sosfilt(sections, signal[start:stop], zi=state)
         release(result, signal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +59,7 @@ def positions(num_samples: int) -> NDArray[np.float64]:
 
 
 def interpolate(
-    at: NDArray[np.float64], known_at: NDArray[np.float64], values: NDArray[np.float64]
+    at: NDArray[Any], known_at: NDArray[Any], values: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Return ``values`` linearly interpolated, NaN outside the range that is known.
 
@@ -83,7 +85,7 @@ def interpolate(
     return np.asarray(found)
 
 
-def round_away(value: NDArray[np.float64] | float) -> NDArray[np.int64]:
+def round_away(value: NDArray[Any] | float) -> NDArray[np.int64]:
     """Return the nearest integer; halves go away from zero."""
     array = np.asarray(value, dtype=np.float64)
     return np.asarray(np.sign(array) * np.floor(np.abs(array) + 0.5)).astype(np.int64)

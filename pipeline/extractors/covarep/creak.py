@@ -85,7 +85,7 @@ def _window() -> Signal:
 
 
 def _repetition(segments: Signal) -> Signal:
-    """Return the repetition frequency ``(B,)`` in Hz by autocorrelation; 100 where there is none."""
+    """Return the repetition frequency ``(B,)`` in Hz by autocorrelation, 100 where none."""
     spectrum = scipy.fft.rfft(segments * _window(), 1600, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     lags = np.arange(_LAST_LAG + 1)

@@ -35,7 +35,7 @@ _BATCH_SAMPLES = 1 << 18
 
 
 def periods(instants: Instants) -> Instants:
-    """Return the distance ``(G,)`` of each instant to the previous one; of the first to the next."""
+    """Return the distance ``(G,)`` of each instant to the one before; of the first to the next."""
     if len(instants) < 2:
         return np.zeros(len(instants), dtype=np.int64)
     steps = np.diff(instants)
@@ -68,8 +68,9 @@ def inverse_filter(
     high = np.minimum(centres + lengths + 1, len(signal))
     for start, stop in spans(len(instants), _WINDOW):
         for members in _batches(high[start:stop] - low[start:stop]):
-            _add_segments(signal, low[start:stop][members], high[start:stop][members],
-                          flow, derivative)
+            _add_segments(
+                signal, low[start:stop][members], high[start:stop][members], flow, derivative
+            )
         release(signal, flow, derivative)
     return flow, derivative
 

@@ -4,13 +4,14 @@ Degottex, Roebel, Rodet, Phase minimization for glottal model estimation, IEEE T
 source model: Fant, Liljencrants, Lin 1985; Fant 1995. ``B`` frames, ``n`` harmonics with DC.
 
 The error of a model with Rd compares P_k = arg M_k - mp_k(M) - arg G_k(Rd) + mp_k(G(Rd)), where
-``mp`` is the minimum phase; phases of G do not depend on F0, so the last two are a table over Rd for
-each n.
+``mp`` is the minimum phase; phases of G do not depend on F0, so the last two are a table over Rd
+for each n.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def _return_area(epsilon: Signal, te: Signal, ta: Signal) -> Signal:
     return np.asarray(-((1 - decay) / epsilon - (1 - te) * decay) / (epsilon * ta))
 
 
-def lf_spectrum(rd: Signal, harmonics: NDArray[np.int64]) -> NDArray[np.complex128]:
+def lf_spectrum(rd: NDArray[Any], harmonics: NDArray[np.int64]) -> NDArray[np.complex128]:
     """Return Fourier coefficients of the LF derivative, ``(R, K)``, for ``rd`` ``(R,)``."""
     tp, te, ta = (part[:, None] for part in lf_timing(rd))
     epsilon, a = (part[:, None] for part in lf_parameters(rd))
@@ -169,9 +170,7 @@ def _errors(measured: Signal, tables: Signal, which: NDArray[np.int64], rd: Sign
     return np.asarray(np.einsum("bk,bk->b", difference, difference) / difference.shape[1])
 
 
-def _search(
-    measured: Signal, tables: Signal, which: NDArray[np.int64]
-) -> tuple[Signal, Signal]:
+def _search(measured: Signal, tables: Signal, which: NDArray[np.int64]) -> tuple[Signal, Signal]:
     """Return Rd and error at the minimum each row is led to by Brent's bounded search, ``(B,)``.
 
     Brent, Algorithms for minimization without derivatives, 1973, chapter 5, for many rows at once.

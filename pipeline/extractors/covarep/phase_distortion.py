@@ -7,6 +7,7 @@ applications, EURASIP JASMP 2014. ``T`` frames, ``K`` = 513 bins of 15.625 Hz, `
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.signal
@@ -19,6 +20,7 @@ from .harmonics import Frames
 
 Signal = NDArray[np.float64]
 Distortion = NDArray[np.float32]
+Real = NDArray[Any]
 
 BINS = 513
 _SPACING = RATE / 2 / (BINS - 1)
@@ -54,7 +56,7 @@ class Windows:
         return max(self.mean, around_trend)
 
 
-def distortion(frames: Frames, generator: np.random.Generator | None) -> Distortion:
+def distortion(frames: Frames, generator: np.random.Generator | None) -> Real:
     """Return the phase distortion of frames over frequency, ``(B, K)`` radians in [-pi, pi].
 
     Args:
@@ -110,9 +112,7 @@ def _source_phase(frames: Frames) -> Signal:
     return phase - 2 * np.pi * np.round(phase / (2 * np.pi))
 
 
-def statistics(
-    distortions: Distortion, windows: Windows, *, strict: bool
-) -> tuple[Signal, Signal]:
+def statistics(distortions: Real, windows: Windows, *, strict: bool) -> tuple[Signal, Signal]:
     """Return means ``(T, 25)`` in radians and mel cepstra of deviations ``(T, 13)``.
 
     Args:
@@ -126,31 +126,28 @@ def statistics(
         low, high = max(0, start - windows.reach), min(count, stop + windows.reach)
         part = np.asarray(distortions[low:high])
         own = slice(start - low, stop - low)
-        if strict:
-            mean, deviation = _strict_block(part.astype(np.float64), windows)
-        else:
-            mean, deviation = _block(part, windows)
+        mean, deviation = (_strict_block if strict else _block)(part, windows)
         means[start:stop] = _banded(mean[own])
         deviations[start:stop] = _deviation_cepstrum(deviation[own])
         release(distortions)
     return means, deviations
 
 
-def _banded(mean: NDArray[np.complexfloating]) -> Signal:
+def _banded(mean: NDArray[Any]) -> Signal:
     """Return the angle of unit vectors ``(T, K)`` summed over bands, ``(T, 25)``."""
     modulus = np.abs(mean)
     unit = np.divide(mean, modulus, out=np.zeros_like(mean), where=modulus > 0)
     return np.asarray(np.angle(np.add.reduceat(unit[:, :_LAST_BIN], _BANDS, axis=1)), np.float64)
 
 
-def _deviation_cepstrum(deviation: Signal) -> Signal:
+def _deviation_cepstrum(deviation: Real) -> Signal:
     filled = np.array(deviation)
     filled[:, 0] = filled[:, 1]
     filled[filled <= 0] = 0.001
     return mel_cepstrum(filled, _DEVIATION_ORDER)
 
 
-def _twice(values: NDArray, kernel: Signal) -> NDArray:
+def _twice(values: Real, kernel: Signal) -> Real:
     """Return values ``(T, K)`` filtered along time, forwards and backwards, as the original."""
     pad = min(3 * (len(kernel) - 1), len(values) - 1)
     if pad < 1:
@@ -160,7 +157,8 @@ def _twice(values: NDArray, kernel: Signal) -> NDArray:
     )
 
 
-def _strict_block(part: Signal, windows: Windows) -> tuple[NDArray[np.complex128], Signal]:
+def _strict_block(part: Real, windows: Windows) -> tuple[Real, Real]:
+    part = part.astype(np.float64)
     cosine, sine = np.cos(part), np.sin(part)
     box = np.full(windows.mean, 1 / windows.mean)
     mean = _twice(cosine, box) + 1j * _twice(sine, box)
@@ -176,7 +174,7 @@ def _strict_block(part: Signal, windows: Windows) -> tuple[NDArray[np.complex128
     return mean, np.where(modulus >= 1, 0.0, deviation)
 
 
-def _median(values: NDArray, length: int) -> NDArray:
+def _median(values: Real, length: int) -> Real:
     """Return running medians along time with zeros beyond the ends, ``(T, K)``."""
     padded = np.pad(values, ((length // 2, length // 2), (0, 0)))
     if length != 9:
@@ -189,19 +187,20 @@ def _median(values: NDArray, length: int) -> NDArray:
     middle, highest = np.minimum(large, rest), np.maximum(large, rest)
     count = len(values)
     lows, mids, highs = (
-        [part[offset : offset + count] for offset in (0, 3, 6)] for part in (lowest, middle, highest)
+        [part[offset : offset + count] for offset in (0, 3, 6)]
+        for part in (lowest, middle, highest)
     )
     low = np.maximum(np.maximum(lows[0], lows[1]), lows[2])
     high = np.minimum(np.minimum(highs[0], highs[1]), highs[2])
     return _middle(low, _middle(*mids), high)
 
 
-def _middle(one: NDArray, two: NDArray, three: NDArray) -> NDArray:
+def _middle(one: Real, two: Real, three: Real) -> Real:
     small, large = np.minimum(one, two), np.maximum(one, two)
     return np.asarray(np.maximum(small, np.minimum(large, three)))
 
 
-def _block(part: Distortion, windows: Windows) -> tuple[NDArray[np.complex64], Distortion]:
+def _block(part: Real, windows: Windows) -> tuple[Real, Real]:
     """Return smoothed unit vectors and deviations ``(T, K)``; missing values are left out."""
     present = np.isfinite(part)
     angle = np.where(present, part, np.float32(0.0))
@@ -213,9 +212,9 @@ def _block(part: Distortion, windows: Windows) -> tuple[NDArray[np.complex64], D
         _trend(_median(values, windows.median), windows.trend) for values in (cosine, sine)
     )
     length = np.sqrt(trend_cosine**2 + trend_sine**2)
-    known = length > 0
-    trend_cosine = np.where(known, trend_cosine, 1.0) / np.where(known, length, 1.0)
-    trend_sine = trend_sine / np.where(known, length, 1.0)
+    known, one = length > 0, np.float32(1.0)
+    trend_cosine = np.where(known, trend_cosine, one) / np.where(known, length, one)
+    trend_sine = trend_sine / np.where(known, length, one)
     along = cosine * trend_cosine + sine * trend_sine
     across = sine * trend_cosine - cosine * trend_sine
     total = _averaged(weight, weight, windows.deviation)
@@ -223,10 +222,10 @@ def _block(part: Distortion, windows: Windows) -> tuple[NDArray[np.complex64], D
     return mean, _deviation(modulus, total)
 
 
-def _deviation(modulus: Distortion, total: Distortion) -> Distortion:
+def _deviation(modulus: Real, total: Real) -> Real:
     """Return sqrt(-2 ln R); bins without any value repeat the last bin that has one."""
     some = total > 0
-    ratio = np.clip(modulus / np.where(some, total, 1.0), 1e-30, None)
+    ratio = np.maximum(modulus / np.where(some, total, np.float32(1.0)), np.float32(1e-30))
     deviation = np.sqrt(np.maximum(-2 * np.log(ratio), 0.0))
     # Nothing in single precision lies between one and this.
     deviation[ratio > 1 - 1e-7] = 0.0
@@ -234,7 +233,7 @@ def _deviation(modulus: Distortion, total: Distortion) -> Distortion:
     return np.asarray(np.take_along_axis(deviation, last, axis=1))
 
 
-def _extended(values: Distortion, weight: Distortion, reach: int) -> Distortion:
+def _extended(values: Real, weight: Real, reach: int) -> Real:
     """Return values with ``reach`` frames of odd extension before and after them.
 
     Beyond what the recording holds the extension stays constant; where a value is missing on
@@ -247,16 +246,16 @@ def _extended(values: Distortion, weight: Distortion, reach: int) -> Distortion:
     return np.concatenate([head, values, tail])
 
 
-def _averaged(values: Distortion, weight: Distortion, length: int) -> Distortion:
+def _averaged(values: Real, weight: Real, length: int) -> Real:
     """Return running sums over ``length`` frames taken twice, ``(T, K)``."""
     once = _running_sum(_extended(values, weight, length - 1), length)
     return _running_sum(once, length)
 
 
-def _running_sum(values: Distortion, length: int) -> Distortion:
+def _running_sum(values: Real, length: int) -> Real:
     """Return sums of ``length`` rows that follow one another, by doubling."""
     count = len(values) - length + 1
-    total: Distortion | None = None
+    total: Real | None = None
     power, offset, width = values, 0, 1
     while width <= length:
         if length & width:
@@ -270,7 +269,7 @@ def _running_sum(values: Distortion, length: int) -> Distortion:
     return total
 
 
-def _trend(values: Distortion, length: int) -> Distortion:
+def _trend(values: Real, length: int) -> Real:
     """Return values filtered twice by a Hann window with zero ends and unit sum."""
     hann = np.hanning(length) / np.hanning(length).sum()
     kernel = np.convolve(hann, hann).astype(np.float32)

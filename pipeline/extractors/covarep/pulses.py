@@ -25,10 +25,10 @@ Instants = NDArray[np.int64]
 
 LOWEST = 20
 HIGHEST = 500
-_BATCH = 256
+_BATCH = 64
 _PSP_BINS = 2048
 _PSP_ERROR = 0.01
-_H1H2_BINS = 4_000
+_H1H2_REACH = 6.0
 
 
 def shape_parameters(
@@ -105,11 +105,12 @@ def _open_quotient(
 
 
 def _h1h2(derivative: Signal, ends: Instants, lengths: Instants) -> Signal:
-    """Return the level of the first harmonic above the second in dB, 0 where there is no spectrum.
+    """Return the level of the first harmonic above the second in dB, ``(B,)``.
 
-    The definition takes the maxima of a spectrum with bins of 1 Hz. Its peaks are three of its
-    bins wide or more, so a spectrum of quarter that size and parabolas give the same levels within
-    0.01 dB.
+    Maxima of the spectrum in bins of 1 Hz; of neighbours within F0 / 2 the lower goes, until there
+    are none. Only the bins below six times F0 are looked at, since peaks far above cannot change
+    which ones are left near the first two harmonics. 0 where fewer than five peaks are left on
+    both sides of the spectrum.
     """
     half = round_away(1.5 * lengths)
     low = np.maximum(ends - half, 0)
@@ -118,44 +119,43 @@ def _h1h2(derivative: Signal, ends: Instants, lengths: Instants) -> Signal:
     steps = np.arange(longest)
     window = 0.54 - 0.46 * np.cos(2 * np.pi * steps / np.maximum(width - 1, 1)[:, None])
     rows = gather(derivative, low, longest) * np.where(steps < width[:, None], window, 0.0)
-    spectrum = scipy.fft.rfft(rows * 32768, _H1H2_BINS, axis=1)
+    f0 = RATE / lengths
+    bins = int(min(_H1H2_REACH * f0.max(), RATE / 2 - 1)) + 2
+    spectrum = scipy.fft.rfft((rows * 32768).astype(np.float32), RATE, axis=1)[:, :bins]
     power = spectrum.real**2 + spectrum.imag**2
-    level = 10 * np.log10(np.maximum(power, 1e-24))
-    return np.array(
-        [_harmonic_difference(row, RATE / t0) for row, t0 in zip(level, lengths, strict=True)]
-    )
+    row, place, height = _separate_peaks(power, f0)
+    count = np.bincount(row, minlength=len(ends))
+    if len(row) == 0:
+        return np.zeros(len(ends))
+    table = np.full((2, len(ends), int(count.max())), np.inf)
+    column = np.arange(len(row)) - np.concatenate([[0], np.cumsum(count)[:-1]])[row]
+    table[0, row, column], table[1, row, column] = place, height
+    # The definition numbers bins from 1.
+    first = np.abs(table[0] + 1 - f0[:, None]).argmin(axis=1)
+    second = np.abs(table[0] + 1 - 2 * f0[:, None]).argmin(axis=1)
+    every = np.arange(len(ends))
+    heights = np.where(np.isfinite(table[1]), table[1], 0.0)
+    difference = heights[every, first] - heights[every, second]
+    return np.where(2 * count >= 5, difference, 0.0)
 
 
-def _harmonic_difference(level: Signal, f0: float) -> float:
-    places, heights = _peaks(level)
-    places, heights = _well_apart(places, heights, f0 / 2)
-    # The definition counts the peaks of both sides of the spectrum.
-    if 2 * len(places) < 5:
-        return 0.0
-    # Its bins are numbered from 1.
-    first = np.abs(places + 1 - f0).argmin()
-    second = np.abs(places + 1 - 2 * f0).argmin()
-    return float(heights[first] - heights[second])
-
-
-def _peaks(level: Signal) -> tuple[Signal, Signal]:
-    """Return places in whole Hz and heights of the maxima of one side of a spectrum."""
-    top = np.flatnonzero((level[1:-1] > level[:-2]) & (level[1:-1] > level[2:])) + 1
-    left, middle, right = level[top - 1], level[top], level[top + 1]
-    shift = 0.5 * (left - right) / (left - 2 * middle + right)
-    return np.rint((top + shift) * (RATE / _H1H2_BINS)), middle - 0.25 * (left - right) * shift
-
-
-def _well_apart(places: Signal, heights: Signal, least: float) -> tuple[Signal, Signal]:
-    """Drop the lower of every two neighbours ``least`` or less apart until there are none."""
-    while len(places) > 1:
-        close = np.flatnonzero(np.diff(places) <= least)
+def _separate_peaks(power: NDArray[np.float32], f0: Signal) -> tuple[Instants, Instants, Signal]:
+    """Return row, bin and level in dB of the maxima left in each row, in order."""
+    middle = power[:, 1:-1]
+    maxima = (middle > power[:, :-2]) & (middle > power[:, 2:])
+    maxima &= np.arange(1, power.shape[1] - 1) <= _H1H2_REACH * f0[:, None]
+    row, place = np.nonzero(maxima)
+    place = place + 1
+    height = 10 * np.log10(np.maximum(power[row, place].astype(np.float64), 1e-24))
+    while len(row) > 1:
+        near = np.diff(place) <= f0[row[:-1]] / 2
+        close = np.flatnonzero((row[:-1] == row[1:]) & near)
         if len(close) == 0:
             break
-        keep = np.ones(len(places), bool)
-        keep[np.where(heights[close] < heights[close + 1], close, close + 1)] = False
-        places, heights = places[keep], heights[keep]
-    return places, heights
+        keep = np.ones(len(row), bool)
+        keep[np.where(height[close] < height[close + 1], close, close + 1)] = False
+        row, place, height = row[keep], place[keep], height[keep]
+    return row, place, height
 
 
 def _psp(flow: Signal, begins: Instants, ends: Instants, lengths: Instants) -> Signal:

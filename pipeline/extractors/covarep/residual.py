@@ -116,7 +116,9 @@ def _filtered(
     frames = scipy.fft.irfft(spectrum * scipy.fft.rfft(predictor, _FFT, axis=1), _FFT, axis=1)
     frames = frames[:, :FRAME]
     own = np.einsum("fn,fn->f", frames, frames)
-    frames = frames * np.sqrt(np.divide(energy, own, out=np.zeros_like(own), where=own > 0))[:, None]
+    frames = (
+        frames * np.sqrt(np.divide(energy, own, out=np.zeros_like(own), where=own > 0))[:, None]
+    )
     if strict:
         frames[~alive] = np.nan
     return np.asarray(frames)

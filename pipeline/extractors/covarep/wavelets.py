@@ -88,9 +88,9 @@ def _block_dispersion(residual: Signal, instants: Instants, half: Instants, earl
     high = min(len(residual), int((instants + half).max()) + 1 + _REACH)
     part = np.asarray(residual[low:high])
     size = scipy.fft.next_fast_len(len(part) + 2 * _REACH, real=True)
-    filtered = scipy.fft.irfft(
-        scipy.fft.rfft(part, size) * _resized(size), size, axis=1
-    )[:, _REACH : _REACH + len(part)]
+    filtered = scipy.fft.irfft(scipy.fft.rfft(part, size) * _resized(size), size, axis=1)[
+        :, _REACH : _REACH + len(part)
+    ]
     width = int(half.max())
     steps = np.arange(-width, width + 1)
     index = instants[:, None] - low + steps
