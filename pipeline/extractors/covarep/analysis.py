@@ -281,7 +281,7 @@ class _Run:
                 batch, conjugated=settings.rd_version == "1.4.2"
             )
         with self._timed("mcep"):
-            level = batch.level[:, :: settings.envelope_step]
+            level = harmonics.log_level(batch.power[:, :: settings.envelope_step])
             rows.mcep[low:high] = envelope.mel_cepstra(level, batch.f0)
         with self._timed("hmpd"):
             generator = np.random.default_rng([settings.seed, low]) if self.strict else None

@@ -6,6 +6,7 @@ Frame j is centred at 0-based sample 800 + 160 j.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class Frames:
         count: Number of harmonics above DC, ``(B,)``.
         log_amplitude: ``(B, 1 + max H)`` natural logarithm, entry 0 is DC.
         phase: ``(B, 1 + max H)`` radians, at the frame's centre.
-        level: ``(B, 2049)`` natural logarithm of the amplitude spectrum.
+        power: ``(B, 2049)`` power spectrum.
         silent: ``(B,)`` frames without any energy.
     """
 
@@ -46,8 +47,13 @@ class Frames:
     count: NDArray[np.int64]
     log_amplitude: Signal
     phase: Signal
-    level: Signal
+    power: Signal
     silent: NDArray[np.bool_]
+
+
+def log_level(power: Signal) -> Signal:
+    """Return the natural logarithm of amplitudes, with a floor."""
+    return np.asarray(0.5 * np.log(np.maximum(power, _FLOOR**2)))
 
 
 def half_window(f0: Signal) -> NDArray[np.int64]:
@@ -79,12 +85,11 @@ def _frames(signal: Signal, index: NDArray[np.int64], f0: Signal) -> Frames:
     spectrum = _spectra(signal, FIRST + HOP * index, half_window(f0))
     power = spectrum.real**2 + spectrum.imag**2
     silent = power.max(axis=1) <= 0
-    level = 0.5 * np.log(np.maximum(power, _FLOOR**2))
     count = round_away((RATE / 2 - f0 / 2) / f0)
     harmonic = np.arange(1, int(count.max()) + 1)
     # Rows with fewer harmonics than others go on in place beyond the spectrum.
     target = np.minimum(harmonic * f0[:, None] * (BINS / RATE), BINS / 2)
-    frequency, amplitude = _pick(level, target, f0 * (BINS / RATE) / 2)
+    frequency, amplitude = _pick(power, target, f0 * (BINS / RATE) / 2)
     phase = _phase_at(spectrum, frequency)
     valid = harmonic <= count[:, None]
     steps = np.where(valid, np.diff(frequency, axis=1, prepend=0.0), np.nan)
@@ -95,9 +100,9 @@ def _frames(signal: Signal, index: NDArray[np.int64], f0: Signal) -> Frames:
         f0,
         spacing,
         count,
-        np.concatenate([level[:, :1], np.where(valid, amplitude, 0.0)], axis=1),
+        np.concatenate([log_level(power[:, :1]), np.where(valid, amplitude, 0.0)], axis=1),
         np.concatenate([first, np.where(valid, phase, 0.0)], axis=1),
-        level,
+        power,
         silent,
     )
 
@@ -108,6 +113,12 @@ def _row_medians(values: Signal, count: NDArray[np.int64]) -> Signal:
     return np.asarray((ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]) / 2)
 
 
+@functools.lru_cache(maxsize=1024)
+def _window(half: int) -> Signal:
+    window = scipy.signal.windows.blackman(2 * half + 1)
+    return np.asarray(window / window.sum())
+
+
 def _spectra(
     signal: Signal, centres: NDArray[np.int64], half: NDArray[np.int64]
 ) -> NDArray[np.complex128]:
@@ -115,9 +126,8 @@ def _spectra(
     buffer = np.zeros((len(centres), BINS))
     for size in np.unique(half):
         members = np.flatnonzero(half == size)
-        window = scipy.signal.windows.blackman(2 * size + 1)
         rows = gather(signal, centres[members] - size, 2 * int(size) + 1)
-        rows *= window / window.sum()
+        rows *= _window(int(size))
         reach = min(int(size), BINS // 2 - 1)
         middle = int(size)
         buffer[members, : reach + 1] = rows[:, middle : middle + reach + 1]
@@ -126,30 +136,30 @@ def _spectra(
     return spectrum
 
 
-def _pick(level: Signal, target: Signal, reach: Signal) -> tuple[Signal, Signal]:
+def _pick(power: Signal, target: Signal, reach: Signal) -> tuple[Signal, Signal]:
     """Return place and level of the peak nearest each target; else the target and its bin's level.
 
     Args:
-        level: ``(B, 2049)`` natural logarithm.
+        power: ``(B, 2049)``.
         target: ``(B, H)`` in bins.
         reach: ``(B,)`` bins around a target in which a peak counts.
     """
-    middle, before, after = level[:, 1:-1], level[:, :-2], level[:, 2:]
-    row, column = np.nonzero((middle > before) & (middle > after))
-    left, top, right = level[row, column], level[row, column + 1], level[row, column + 2]
+    middle, before, after = power[:, 1:-1], power[:, :-2], power[:, 2:]
+    row, column = np.nonzero((middle > before) & (middle > after) & (middle > _FLOOR**2))
+    left, top, right = (log_level(power[row, column + offset]) for offset in range(3))
     shift = 0.5 * (left - right) / (left - 2 * top + right)
     place = column + 1 + shift
     height = top - 0.25 * (left - right) * shift
     # Frames lie far apart on one axis, so that one search serves all of them.
     apart = 4.0 * BINS
-    keys = np.concatenate([[-apart], row * apart + place, [(len(level) + 1) * apart]])
-    wanted = target + apart * np.arange(len(level))[:, None]
+    keys = np.concatenate([[-apart], row * apart + place, [(len(power) + 1) * apart]])
+    wanted = target + apart * np.arange(len(power))[:, None]
     above = np.searchsorted(keys, wanted)
     below = above - 1
     nearest = np.where(wanted - keys[below] <= keys[above] - wanted, below, above)
     found = np.abs(keys[nearest] - wanted) <= reach[:, None]
     bins = np.clip(round_away(target), 0, BINS // 2)
-    own_level = np.take_along_axis(level, bins, axis=1)
+    own_level = log_level(np.take_along_axis(power, bins, axis=1))
     peak = np.clip(nearest - 1, 0, max(0, len(place) - 1))
     if len(place) == 0:
         return target, own_level

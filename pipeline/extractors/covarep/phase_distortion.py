@@ -31,7 +31,7 @@ _BANDS = (
 )
 _LAST_BIN = 512
 _DEVIATION_ORDER = 12
-_BLOCK = 1024
+_BLOCK = 384
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ FIRST = 800
 SHORTEST = 1599
 _NUM_HARMONICS = 5
 _BINS = _NUM_HARMONICS * HIGHEST
-_BATCH = 64
+_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -27,8 +28,11 @@ LOWEST = 20
 HIGHEST = 500
 _BATCH = 64
 _PSP_BINS = 2048
+_PSP_USUAL = 96
 _PSP_ERROR = 0.01
-_H1H2_REACH = 6.0
+# Maxima are looked for below this times F0, in segments of up to three periods at 50 Hz.
+_REACH = 5.0
+_LONGEST = 480
 
 
 def shape_parameters(
@@ -52,7 +56,7 @@ def shape_parameters(
     begins = np.concatenate([[0 if strict else max(0, instants[0] - lengths[0])], instants[:-1]])
     f0 = RATE / np.maximum(lengths, 1)
     used = np.flatnonzero((f0 > LOWEST) & (f0 < HIGHEST) & (lengths > 0))
-    for low, high in spans(len(used), _BATCH):
+    for low, high in spans(len(used), 8 * _BATCH):
         members = used[low:high]
         where = (begins[members], instants[members], lengths[members])
         values[members, :2] = _time_domain(flow, derivative, *where)
@@ -107,43 +111,82 @@ def _open_quotient(
 def _h1h2(derivative: Signal, ends: Instants, lengths: Instants) -> Signal:
     """Return the level of the first harmonic above the second in dB, ``(B,)``.
 
-    Maxima of the spectrum in bins of 1 Hz; of neighbours within F0 / 2 the lower goes, until there
-    are none. Only the bins below six times F0 are looked at, since peaks far above cannot change
-    which ones are left near the first two harmonics. 0 where fewer than five peaks are left on
-    both sides of the spectrum.
+    Maxima of the spectrum of three periods in bins of 1 Hz; of neighbours within F0 / 2 the lower
+    goes, until there are none. 0 where fewer than five maxima are left on both sides of the
+    spectrum.
     """
     half = round_away(1.5 * lengths)
-    low = np.maximum(ends - half, 0)
-    width = np.minimum(ends + half + 1, len(derivative)) - low
-    longest = int(width.max())
-    steps = np.arange(longest)
-    window = 0.54 - 0.46 * np.cos(2 * np.pi * steps / np.maximum(width - 1, 1)[:, None])
-    rows = gather(derivative, low, longest) * np.where(steps < width[:, None], window, 0.0)
-    f0 = RATE / lengths
-    bins = int(min(_H1H2_REACH * f0.max(), RATE / 2 - 1)) + 2
-    spectrum = scipy.fft.rfft((rows * 32768).astype(np.float32), RATE, axis=1)[:, :bins]
-    power = spectrum.real**2 + spectrum.imag**2
-    row, place, height = _separate_peaks(power, f0)
-    count = np.bincount(row, minlength=len(ends))
+    inside = (ends - half >= 0) & (ends + half < len(derivative)) & (half <= _LONGEST)
+    result, sure = np.zeros(len(ends)), np.zeros(len(ends), bool)
+    order = np.flatnonzero(inside)[np.argsort(half[inside], kind="stable")]
+    for low, high in spans(len(order), _BATCH):
+        members = order[low:high]
+        power = _low_band(derivative, ends[members], half[members])
+        found, count = _harmonic_difference(power, RATE / lengths[members], _REACH)
+        result[members], sure[members] = found, 2 * count >= 5
+    for member in np.flatnonzero(~sure):
+        part = derivative[max(ends[member] - half[member], 0) : ends[member] + half[member] + 1]
+        spectrum = scipy.fft.rfft(part * np.hamming(len(part)) * 32768, RATE)
+        power = spectrum.real**2 + spectrum.imag**2
+        found, count = _harmonic_difference(power[None, :], RATE / lengths[[member]], np.inf)
+        result[member] = found[0] if 2 * count[0] >= 5 else 0.0
+    return result
+
+
+@functools.lru_cache(maxsize=1)
+def _waves() -> tuple[Signal, Signal]:
+    """Return cosines and sines ``(samples from the centre, bins of 1 Hz)`` of the low band."""
+    angle = np.outer(np.arange(_LONGEST + 1), np.arange(int(_REACH * HIGHEST) + 2))
+    # One period of the circle is RATE steps, so that angles stay exact.
+    circle = 2 * np.pi * np.arange(RATE) / RATE
+    angle %= RATE
+    return np.cos(circle)[angle], np.sin(circle)[angle]
+
+
+def _low_band(derivative: Signal, ends: Instants, half: Instants) -> Signal:
+    """Return power spectra at 1 Hz up to five times F0, by even and odd parts of segments."""
+    longest = int(half.max())
+    steps = np.arange(-longest, longest + 1)
+    window = 0.54 + 0.46 * np.cos(np.pi * steps / half[:, None])
+    window[np.abs(steps) > half[:, None]] = 0.0
+    rows = gather(derivative, ends - longest, 2 * longest + 1) * window * 32768
+    after, before = rows[:, longest + 1 :], rows[:, longest - 1 :: -1]
+    even = np.concatenate([rows[:, longest : longest + 1], after + before], axis=1)
+    cosines, sines = _waves()
+    bins = min(int(_REACH * 1.5 * RATE / half.min()) + 2, cosines.shape[1])
+    real = even @ cosines[: longest + 1, :bins]
+    imaginary = (after - before) @ sines[1 : longest + 1, :bins]
+    return real**2 + imaginary**2
+
+
+def _harmonic_difference(power: NDArray[Any], f0: Signal, reach: float) -> tuple[Signal, Instants]:
+    """Return the difference of the first two harmonics in dB and the number of maxima, ``(B,)``.
+
+    Only maxima below ``reach`` times F0 are looked at: those far above cannot change which ones are
+    left near the first two harmonics.
+    """
+    row, place, height = _separate_peaks(power, f0, reach)
+    count = np.bincount(row, minlength=len(f0))
     if len(row) == 0:
-        return np.zeros(len(ends))
-    table = np.full((2, len(ends), int(count.max())), np.inf)
+        return np.zeros(len(f0)), count
+    table = np.full((2, len(f0), int(count.max())), np.inf)
     column = np.arange(len(row)) - np.concatenate([[0], np.cumsum(count)[:-1]])[row]
     table[0, row, column], table[1, row, column] = place, height
     # The definition numbers bins from 1.
     first = np.abs(table[0] + 1 - f0[:, None]).argmin(axis=1)
     second = np.abs(table[0] + 1 - 2 * f0[:, None]).argmin(axis=1)
-    every = np.arange(len(ends))
+    every = np.arange(len(f0))
     heights = np.where(np.isfinite(table[1]), table[1], 0.0)
-    difference = heights[every, first] - heights[every, second]
-    return np.where(2 * count >= 5, difference, 0.0)
+    return heights[every, first] - heights[every, second], count
 
 
-def _separate_peaks(power: NDArray[np.float32], f0: Signal) -> tuple[Instants, Instants, Signal]:
+def _separate_peaks(
+    power: NDArray[Any], f0: Signal, reach: float
+) -> tuple[Instants, Instants, Signal]:
     """Return row, bin and level in dB of the maxima left in each row, in order."""
     middle = power[:, 1:-1]
     maxima = (middle > power[:, :-2]) & (middle > power[:, 2:])
-    maxima &= np.arange(1, power.shape[1] - 1) <= _H1H2_REACH * f0[:, None]
+    maxima &= np.arange(1, power.shape[1] - 1) <= reach * f0[:, None]
     row, place = np.nonzero(maxima)
     place = place + 1
     height = 10 * np.log10(np.maximum(power[row, place].astype(np.float64), 1e-24))
@@ -164,23 +207,35 @@ def _psp(flow: Signal, begins: Instants, ends: Instants, lengths: Instants) -> S
     high = np.where(inside, pulse, -np.inf).max(axis=1, keepdims=True)
     scale = np.where(high > low, high - low, 1.0)
     scaled = np.where(inside, (pulse - low) / scale, 0.0)
-    own = _parabola(_log_spectrum(scaled))
+    own = _fitted(scaled)
     whole = np.array([_rectangle(int(length)) for length in lengths])
     return np.divide(own, whole, out=np.zeros(len(own)), where=whole != 0)
 
 
 @functools.lru_cache(maxsize=1024)
 def _rectangle(length: int) -> float:
-    return float(_parabola(_log_spectrum(np.full((1, length), 1.0 / length)))[0])
+    return float(_fitted(np.full((1, length), 1.0 / length))[0])
 
 
-def _log_spectrum(rows: Signal) -> Signal:
+def _fitted(rows: Signal) -> Signal:
+    """Return ``a`` of the fit ``a k^2 + b`` to the log spectra of rows, ``(B,)``.
+
+    Over the fewest points whose error reaches 1 %, which the first points nearly always do.
+    """
     spectrum = scipy.fft.rfft(rows[:, :_PSP_BINS], _PSP_BINS, axis=1)
-    return 20 * np.log10(np.maximum(np.abs(spectrum), 1e-12))
+    slope, reached = _parabola(_decibel(spectrum[:, :_PSP_USUAL]))
+    if not reached.all():
+        slope[~reached] = _parabola(_decibel(spectrum[~reached]))[0]
+    return slope
 
 
-def _parabola(level: Signal) -> Signal:
-    """Return ``a`` of the fit ``a k^2 + b`` over the fewest points whose error reaches 1 %."""
+def _decibel(spectrum: NDArray[np.complex128]) -> Signal:
+    power = spectrum.real**2 + spectrum.imag**2
+    return 10 * np.log10(np.maximum(power, 1e-24))
+
+
+def _parabola(level: Signal) -> tuple[Signal, NDArray[np.bool_]]:
+    """Return the slope, and whether the error reached 1 % within the points given."""
     k2 = np.arange(level.shape[1], dtype=np.float64) ** 2
     count = np.arange(1, level.shape[1] + 1)
     sum_k2, sum_k4 = np.cumsum(k2), np.cumsum(k2**2)
@@ -192,5 +247,6 @@ def _parabola(level: Signal) -> Signal:
     residual = sum_xx - sum_x**2 / count - slope**2 * spread
     error = residual / np.maximum(sum_xx, 1e-300)
     reached = error[:, 2:] >= _PSP_ERROR
-    place = np.where(reached.any(axis=1), reached.argmax(axis=1) + 2, level.shape[1] - 1)
-    return np.asarray(slope[np.arange(len(level)), place])
+    some = reached.any(axis=1)
+    place = np.where(some, reached.argmax(axis=1) + 2, level.shape[1] - 1)
+    return np.asarray(slope[np.arange(len(level)), place]), some

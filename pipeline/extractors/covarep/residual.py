@@ -22,7 +22,7 @@ FRAME = 401
 STEP = 80
 # At least FRAME plus the highest order, and a length whose transform is fast.
 _FFT = 432
-_BATCH = 2048
+_BATCH = 256
 
 
 def hann(length: int) -> Signal:
