@@ -16,7 +16,7 @@ from typing import Any
 from . import table
 from .machine import describe
 
-NAMES = ("startup", "store", "planning", "memory", "clip")
+NAMES = ("startup", "store", "planning", "memory", "clip", "audio")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -26,12 +26,14 @@ from . import (
     wavelets,
 )
 from . import phase_distortion as hmpd
-from .blocks import allocate
+from .blocks import SAMPLES, allocate, release, spans
 from .columns import GROUPS, HOP, NAMES, RATE, interpolate, num_frames, positions, round_away
 from .pitch import Pitch
 from .residual import polarity, residuals
 
 Signal = NDArray[np.float64]
+
+_ROWS = 4096
 
 STAGES = (
     "residual",
@@ -140,14 +142,28 @@ class _Run:
             self._source()
             self._frames()
 
-    def _put(self, group: str, known_at: NDArray[Any], values: NDArray[Any]) -> None:
-        """Interpolate a group of columns to the rows; outside the known range it is 0."""
-        found = interpolate(self.at, known_at, values if values.ndim == 2 else values[:, None])
-        known = ~np.isnan(found).any(axis=1)
-        if not self.strict:
-            found = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
-        self.result.features[:, GROUPS[group]] = np.where(np.isnan(found), 0.0, found)
-        self.result.valid[:, list(GROUPS).index(group)] = known
+    def _put(
+        self,
+        group: str,
+        known_at: NDArray[Any],
+        values: NDArray[Any],
+        circular: bool = False,
+    ) -> None:
+        """Interpolate a group of columns to the rows; outside the known range it is 0.
+
+        Angles (``circular``) come unwrapped along time and are wrapped afterwards.
+        """
+        features = self.result.features[:, GROUPS[group]]
+        valid = self.result.valid[:, list(GROUPS).index(group)]
+        columns = values if values.ndim == 2 else values[:, None]
+        for low, high in spans(len(self.at), _ROWS):
+            found = interpolate(self.at[low:high], known_at, columns)
+            valid[low:high] = ~np.isnan(found).any(axis=1)
+            if circular:
+                found = _wrap(found)
+            if not self.strict:
+                found = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+            features[low:high] = np.where(np.isnan(found), 0.0, found)
 
     def _source(self) -> None:
         strict, disk, result = self.strict, self.on_disk, self.result
@@ -290,18 +306,18 @@ class _Run:
     def _put_frames(self, at: Signal, rows: _Rows, means: Signal, deviations: Signal) -> None:
         self._put("rd", at, np.stack([rows.rd, rows.confidence], axis=1))
         self._put("hmpdd", at + 1, deviations)
-        self._put("hmpdm", at + 1, np.unwrap(means, axis=0))
-        wrapped = self.result.features[:, GROUPS["hmpdm"]]
-        wrapped[:] = _wrap(wrapped.astype(np.float64))
+        # In place, since these are long: each row is at most half a turn from the one before.
+        means[1:] = means[:1] + np.cumsum(_wrap(np.diff(means, axis=0)), axis=0)
+        self._put("hmpdm", at + 1, means, circular=True)
         if len(at) == 0:
             return
         if self.strict:
             stretched = round_away(np.linspace(1, len(self.signal), len(at))).astype(np.float64)
             self._put("mcep", stretched, rows.mcep)
             return
-        held = np.clip(self.at, at[0], at[-1])
-        found = interpolate(held, at, rows.mcep)
-        self.result.features[:, GROUPS["mcep"]] = found
+        for low, high in spans(len(self.at), _ROWS):
+            held = np.clip(self.at[low:high], at[0], at[-1])
+            self.result.features[low:high, GROUPS["mcep"]] = interpolate(held, at, rows.mcep)
         inside = (self.at >= at[0]) & (self.at <= at[-1])
         self.result.valid[:, list(GROUPS).index("mcep")] = inside
 
@@ -340,5 +356,7 @@ def _signed(signal: Signal, sign: int, on_disk: bool) -> Signal:
     if not on_disk:
         return -signal
     result = allocate(len(signal), on_disk)
-    np.negative(signal, out=result)
+    for low, high in spans(len(signal), SAMPLES):
+        np.negative(signal[low:high], out=result[low:high])
+        release(signal, result)
     return result

@@ -247,6 +247,6 @@ def _parabola(level: Signal) -> tuple[Signal, NDArray[np.bool_]]:
     residual = sum_xx - sum_x**2 / count - slope**2 * spread
     error = residual / np.maximum(sum_xx, 1e-300)
     reached = error[:, 2:] >= _PSP_ERROR
-    some = reached.any(axis=1)
+    some = np.asarray(reached.any(axis=1))
     place = np.where(some, reached.argmax(axis=1) + 2, level.shape[1] - 1)
     return np.asarray(slope[np.arange(len(level)), place]), some

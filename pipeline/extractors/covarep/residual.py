@@ -142,6 +142,7 @@ def _normalise(result: Signal) -> None:
     for low, high in spans(len(result), 1 << 20):
         part = np.abs(result[low:high])
         largest = max(largest, float(np.fmax.reduce(part)) if np.isfinite(part).any() else 0.0)
+        release(result)
     if largest > 0:
         for low, high in spans(len(result), 1 << 20):
             result[low:high] /= largest
@@ -183,6 +184,7 @@ def _skewness(signal: Signal) -> float:
         part = signal[low:high]
         part = part[np.isfinite(part)]
         count, total = count + len(part), total + float(part.sum())
+        release(signal)
     if count == 0:
         return 0.0
     mean, second, third = total / count, 0.0, 0.0
