@@ -302,6 +302,7 @@ class _Run:
         with self._timed("hmpd"):
             generator = np.random.default_rng([settings.seed, low]) if self.strict else None
             rows.distortion[low:high] = hmpd.distortion(batch, generator)
+            release(rows.distortion)
 
     def _put_frames(self, at: Signal, rows: _Rows, means: Signal, deviations: Signal) -> None:
         self._put("rd", at, np.stack([rows.rd, rows.confidence], axis=1))
