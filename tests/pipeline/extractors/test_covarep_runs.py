@@ -57,7 +57,7 @@ def test_rows_are_files_and_a_second_run_does_nothing(root: Path, tmp_path: Path
         assert (output["ok"], output["absent"], output["failed"]) == (10, 0, 1)
     listed = json.loads(run("quarantine", "list", "--store", tmp_path, "--json").stdout)
     assert {row["key"] for row in listed} == {"1_bert_0.wav"}
-    assert all(row["reason"] == "decode_error" for row in listed)
+    assert all(row["class"] == "decode_error" for row in listed)
     again = extract(root, tmp_path, "--cluster", "inline")
     assert again["cells"]["done"] == 0
 
