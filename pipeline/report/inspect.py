@@ -213,7 +213,9 @@ def feature_of(session: Session, key: str, name: str) -> tuple[str | None, np.nd
     shard, row = found
     for planned in session.plan.nodes.values():
         for (spec, _), folder in zip(planned.outputs, planned.folders, strict=True):
-            if spec.name != name or shard not in folder.commits:
+            if not isinstance(spec, FeatureSpec) or spec.name != name:
+                continue
+            if shard not in folder.commits:
                 continue
             position = position_of(folder, shard, key)
             table = None if position is None else row_table(folder, shard, position)
