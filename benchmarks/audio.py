@@ -19,7 +19,7 @@ TITLE = "COVAREP-style columns: agreement, speed, memory"
 TARGET_S = 0.05
 # Recordings longer than five minutes keep their signals on disk, shorter ones in memory.
 LENGTHS_S = (60, 310, 620)
-_ORIGINAL = "the original under Octave: 6.5 (4 to 11) by its authors of the references"
+_ORIGINAL = "the original under Octave, as measured with the references: 6.5 (4 to 11)"
 _VARIABLE = "AFFECTFLOW_COVAREP_REFERENCES"
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "golden" / "covarep"
 
