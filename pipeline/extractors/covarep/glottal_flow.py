@@ -30,8 +30,8 @@ _RAMP = _TRACT + 1
 _LEAK = 0.99
 _TAPS = 301
 # Instants that are computed one after another, and samples of one padded batch.
-_WINDOW = 512
-_BATCH_SAMPLES = 1 << 18
+_WINDOW = 4096
+_BATCH_SAMPLES = 1 << 17
 
 
 def periods(instants: Instants) -> Instants:
@@ -85,7 +85,7 @@ def _batches(lengths: Instants) -> Iterator[Instants]:
         last = first + 1
         while (
             last < len(order)
-            and lengths[order[last]] <= 1.15 * shortest + 8
+            and lengths[order[last]] <= 1.25 * shortest + 8
             and (last + 1 - first) * lengths[order[last]] <= _BATCH_SAMPLES
         ):
             last += 1
