@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_STORE ?= demo-store
 
-.PHONY: demo test check bench format install clean
+.PHONY: demo test check bench bench-audio format install clean
 
 install: $(READY)
 
@@ -41,6 +41,10 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
+
+# Agreement with the reference recordings, speed per stage and memory of the covarep extractor.
+bench-audio: $(READY)
+	$(BIN)/python -m benchmarks.run audio
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info $(DEMO_STORE)

@@ -17,7 +17,16 @@ from typing import Any
 from . import table
 from .machine import describe
 
-NAMES = ("startup", "store", "planning", "memory", "clip", "regions", "deepfillv2")
+NAMES = (
+    "startup",
+    "store",
+    "planning",
+    "memory",
+    "clip",
+    "regions",
+    "deepfillv2",
+    "audio",
+)
 RESULTS = Path(__file__).parent / "results"
 
 

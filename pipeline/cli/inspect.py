@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,10 @@ from . import options as opt
 if TYPE_CHECKING:
     from ..report.inspect import Inspection, OutputFacts
 
+Picture = Annotated[
+    Path | None,
+    typer.Option(help="Also draw waveform, pitch and acoustic columns into this PNG file."),
+]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Key of the sample.")]
 
 _SAMPLE_COLUMNS = (
@@ -39,6 +44,7 @@ def inspect(
     run: opt.Run = None,
     store: opt.Store = opt.DEFAULT_STORE,
     json_output: opt.Json = False,
+    picture: Picture = None,
 ) -> None:
     """Show what is known about one sample: labels, split, group, every output and its failures."""
     from ..report.inspect import inspect_sample
@@ -46,6 +52,10 @@ def inspect(
 
     session, _ = opt.latest_session(store, run)
     found = inspect_sample(session, key)
+    if picture is not None:
+        from ..report.voice import voice_picture
+
+        voice_picture(session, key).save(picture, format="PNG")
     if json_output:
         show.print_json(found.to_json())
         return

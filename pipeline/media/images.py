@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import RowAbsent, RowError
-from ..records import Row, Sample
-from .paths import confine
+from ..records import Row
+from .paths import check_unchanged, confine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,27 +130,8 @@ def load_original(row: Row) -> NDArray[np.uint8]:
     if name is None:
         raise RowAbsent("no_image", "the sample has no image")
     data = read_bytes(row.root, name)
-    check_unchanged(data, row.sample.image_sha256, row.sample, name)
+    check_unchanged(hashlib.sha256(data).hexdigest(), row.sample.image_sha256, row.sample, name)
     return decode_image(data, name)
-
-
-def check_unchanged(data: bytes, ingested: str | None, sample: Sample, name: str) -> None:
-    """Refuse a file that is not the one whose digest stands in the samples table.
-
-    Args:
-        data: Bytes read now.
-        ingested: Digest at ingest; None with status ``ok`` where files are not scanned.
-        sample: The sample.
-        name: Name of the file, for the message.
-
-    Raises:
-        RowError: ``changed_file``.
-    """
-    if ingested is None and sample.status == "ok":
-        return
-    if hashlib.sha256(data).hexdigest() != ingested:
-        message = f"'{name}' is not the file that was ingested"
-        raise RowError("changed_file", message, "`pipeline run extract` takes the new file")
 
 
 def load_image(row: Row, source: str) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import RowError
+from ..records import Sample
 
 
 def confine(root: Path, relative: str) -> Path:
@@ -33,3 +34,22 @@ def confine(root: Path, relative: str) -> Path:
     if not os.path.isfile(target):
         raise RowError("not_a_file", f"'{relative}' is not a regular file", "expected a file")
     return Path(target)
+
+
+def check_unchanged(found: str, ingested: str | None, sample: Sample, name: str) -> None:
+    """Refuse a file that is not the one whose digest stands in the samples table.
+
+    Args:
+        found: Digest of what was read now.
+        ingested: Digest at ingest; None with status ``ok`` where files are not scanned.
+        sample: The sample.
+        name: Name of the file, for the message.
+
+    Raises:
+        RowError: ``changed_file``.
+    """
+    if ingested is None and sample.status == "ok":
+        return
+    if found != ingested:
+        message = f"'{name}' is not the file that was ingested"
+        raise RowError("changed_file", message, "`pipeline run extract` takes the new file")

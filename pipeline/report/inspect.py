@@ -201,6 +201,29 @@ def _array(table: pa.Table, spec: FeatureSpec) -> np.ndarray:
     return np.asarray(unpack(packed, spec)[0])
 
 
+def feature_of(session: Session, key: str, name: str) -> tuple[str | None, np.ndarray | None]:
+    """Return the audio reference of a sample and one of its features, None where it has none.
+
+    Raises:
+        UsageError: No sample has this key.
+    """
+    found = _find(session.samples, key)
+    if found is None:
+        raise UsageError(f"no sample has the key '{key}'", _near(session.samples, key))
+    shard, row = found
+    for planned in session.plan.nodes.values():
+        for (spec, _), folder in zip(planned.outputs, planned.folders, strict=True):
+            if not isinstance(spec, FeatureSpec) or spec.name != name:
+                continue
+            if shard not in folder.commits:
+                continue
+            position = position_of(folder, shard, key)
+            table = None if position is None else row_table(folder, shard, position)
+            if table is not None and table["status"][0].as_py() == "ok":
+                return row["audio"], _array(table, spec)
+    return row["audio"], None
+
+
 def array_facts(array: np.ndarray) -> dict[str, Any]:
     """Return shape, dtype, share of finite values, range, mean and Euclidean norm of an array."""
     facts: dict[str, Any] = {"shape": list(array.shape), "dtype": array.dtype.name}

@@ -1,7 +1,8 @@
-"""Rows for extractor tests: small synthetic pictures and texts, no dataset and no engine."""
+"""Rows for extractor tests: small synthetic pictures, texts and sounds; no dataset, no engine."""
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,31 @@ def make_row(
     text: str = TEXTS[0],
     image: str | None = "default",
     upstream: Mapping[str, Any] | None = None,
+    audio: str | None = "default",
 ) -> Row:
-    """Return a row; its image file is made when it does not exist and has the default name."""
+    """Return a row; files with a default name are made when they do not exist."""
     name = f"{key}.png" if image == "default" else image
     if image == "default" and not (root / f"{key}.png").exists():
         Image.fromarray(picture(abs(hash_of(key)))).save(root / f"{key}.png")
+    sound = f"{key}.wav" if audio == "default" else audio
+    if audio == "default" and not (root / f"{key}.wav").exists():
+        write_sound(root / f"{key}.wav", hash_of(key))
     tables = {"clean_text": {"text": text}, "inpaint": {"image": None}, **(upstream or {})}
-    return Row(Sample(key=key, split="train", text=text, image=name), root, tables)
+    sample = Sample(key=key, split="train", text=text, image=name, audio=sound)
+    return Row(sample, root, tables)
+
+
+def write_sound(path: Path, seed: int, seconds: float = 0.4, rate: int = 16_000) -> None:
+    """Write a mono 16-bit WAV file with a buzz, whose pitch depends on the seed, and noise."""
+    generator = np.random.default_rng(seed)
+    phase = np.cumsum(np.full(int(seconds * rate), generator.uniform(90, 240))) / rate
+    voice = sum(np.cos(2 * np.pi * k * phase) / k for k in range(1, 20))
+    values = 0.1 * voice + 0.003 * generator.standard_normal(len(phase))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.clip(np.rint(values * 32767), -32768, 32767).astype("<i2").tobytes())
 
 
 def hash_of(key: str) -> int:

@@ -1,0 +1,80 @@
+"""Every gate against the reference outputs of the original, both modes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.shared import SHARED, needs_shared
+
+pytest.importorskip("scipy")
+pytest.importorskip("soundfile")
+
+from affectflow.pipeline.extractors.covarep import acceptance
+from affectflow.pipeline.extractors.covarep.analysis import Analysis, Settings, analyse
+
+FOLDER = SHARED / "golden" / "covarep"
+pytestmark = [pytest.mark.real_data, needs_shared("golden/covarep")]
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "default"])
+def test_every_gate_is_reached(strict: bool) -> None:
+    found = acceptance.acceptance(FOLDER, strict=strict)
+    missed = [f"{f.group} {f.measure} {f.value:.4f} < {f.gate}" for f in found if not f.met]
+    assert not missed
+    assert len([f for f in found if f.gate is not None]) >= 17
+
+
+def test_the_pool_is_the_six_recordings_of_the_specification() -> None:
+    names = acceptance.speech_names(FOLDER)
+    assert len(names) == 6
+    rows = sum(len(np.load(FOLDER / f"{name}.npz")["features"]) for name in names)
+    assert rows == 4697
+
+
+@pytest.mark.parametrize("name", acceptance.speech_names(FOLDER) if FOLDER.exists() else [])
+def test_stages_that_are_discrete_are_identical(name: str) -> None:
+    pair = acceptance.compare(FOLDER, name, acceptance.strict_settings())
+    theirs, ours = pair.reference, pair.ours
+    assert ours.polarity == int(theirs["polarity"])
+    assert ours.median_f0 == float(theirs["f0med"])
+    np.testing.assert_array_equal(ours.stages["srh_f0"], theirs["srh_f0"])
+    np.testing.assert_array_equal(ours.stages["srh_vuv"], theirs["srh_vuv"])
+    np.testing.assert_array_equal(ours.stages["gci_sample0"], theirs["gci_sample0"])
+    np.testing.assert_array_equal(ours.stages["frames_f0"], theirs["frames_f0"])
+    shapes = theirs["vq_at_gci"][:, [1, 2, 3, 5]]
+    close = np.isclose(ours.stages["vq_at_gci"], shapes, rtol=1e-3, atol=1e-3)
+    assert close.mean() > 0.999
+
+
+def analysed(name: str) -> Analysis:
+    samples = acceptance.read_wave(FOLDER, name)
+    return analyse(samples, Settings(), keep_stages=True)
+
+
+def test_tone_is_found_in_every_row_but_the_edges() -> None:
+    features = analysed("dev_edge_tone200_3s").features
+    np.testing.assert_array_equal(features[5:-5, 0], 200.0)
+    np.testing.assert_array_equal(features[5:-5, 1], 1.0)
+
+
+def test_an_inverted_recording_gives_the_features_of_the_upright_one() -> None:
+    turned = acceptance.read_wave(FOLDER, "dev_edge_inverted")
+    one, other = analyse(turned, Settings()), analyse(-turned, Settings())
+    assert (one.polarity, other.polarity) == (-1, 1)
+    np.testing.assert_allclose(one.features, other.features, atol=1e-5)
+
+
+def test_gaps_are_finite_unvoiced_and_no_frame_is_dropped() -> None:
+    found = analysed("dev_edge_digitalgap")
+    assert np.isfinite(found.features).all()
+    seconds = (79 + 160 * np.arange(len(found.features))) / 16000
+    inside = ((seconds > 0.06) & (seconds < 0.44)) | ((seconds > 3.06) & (seconds < 3.44))
+    assert (found.features[inside, 1] == 0).all()
+    assert len(found.stages["rd_raw"]) == len(found.stages["srh_f0"])
+
+
+@pytest.mark.parametrize("name", acceptance.reference_names(FOLDER) if FOLDER.exists() else [])
+def test_rows_are_as_many_as_the_originals_and_finite(name: str) -> None:
+    found = analysed(name)
+    assert found.features.shape == np.load(FOLDER / f"{name}.npz")["features"].shape
+    assert np.isfinite(found.features).all()
