@@ -89,6 +89,7 @@ def measure(
     command: Sequence[str],
     *,
     threads: int | None = None,
+    passive: bool = True,
     sample_memory: bool = False,
     timeout_s: float = 900,
 ) -> Measured:
@@ -97,6 +98,8 @@ def measure(
     Args:
         command: Program and arguments.
         threads: Value of the usual thread variables; None to leave them unset.
+        passive: Whether compute threads sleep while they wait, as our workers' do, instead of
+            spinning.
         sample_memory: Whether to sample resident memory.
         timeout_s: Seconds after which the process is killed.
 
@@ -107,7 +110,11 @@ def measure(
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
         process = subprocess.Popen(
-            list(command), stdout=output, stderr=errors, cwd=ROOT, env=_environment(threads)
+            list(command),
+            stdout=output,
+            stderr=errors,
+            cwd=ROOT,
+            env=_environment(threads, passive),
         )
         sampler = Sampler(process.pid)
         thread = sampler.start() if sample_memory else None
@@ -144,8 +151,11 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:
         return process.wait()
 
 
-def _environment(threads: int | None) -> Mapping[str, str]:
+def _environment(threads: int | None, passive: bool) -> Mapping[str, str]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+    environment.pop("OMP_WAIT_POLICY", None)
+    if passive:
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment.pop(name, None)
         if threads is not None:

@@ -10,6 +10,7 @@ import yaml
 from support.command import run
 
 from affectflow.pipeline.manifest import MANIFEST_FOLDER
+from affectflow.pipeline.records import source_key
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,8 @@ def test_status_verify_and_quarantine_agree(store: Path) -> None:
     listed = json.loads(run("quarantine", "list", "--store", store, "--json").stdout)
     verified = run("verify", "--store", store)
     assert verified.returncode == 0, verified.stdout
-    assert len({row["key"] for row in listed}) == status["failed_samples"] > 0
+    samples = {source_key(row["key"]) for row in listed}
+    assert len(samples) == status["failed_samples"] > 0
     assert all(row["message"] for row in listed)
     for output in status["outputs"]:
         own = [
