@@ -27,6 +27,7 @@ class Measured:
     Attributes:
         wall_s: From start to end, the interpreter's start included.
         cpu_s: Processor seconds of the process and its children.
+        others_s: Processor seconds that everything else on the machine used meanwhile.
         output: Standard output.
         peak_bytes: Most resident memory of the process, sampled; 0 when not asked for.
         peak_children_bytes: The same for its largest child.
@@ -35,6 +36,7 @@ class Measured:
 
     wall_s: float
     cpu_s: float
+    others_s: float
     output: str
     peak_bytes: int = 0
     peak_children_bytes: int = 0
@@ -107,7 +109,7 @@ def measure(
         RuntimeError: The process failed; the end of its standard error is in the message.
     """
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as output:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before, busy = resource.getrusage(resource.RUSAGE_CHILDREN), _busy_s()
         start = time.perf_counter()
         process = subprocess.Popen(
             list(command),
@@ -131,7 +133,8 @@ def measure(
             cause = errors.read().decode(errors="replace")[-1000:] + _failures(text)
             raise RuntimeError(f"{Path(command[0]).name} ended with {code}: {cause}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(wall, cpu, text, sampler.peak, sampler.peak_child, sampler.peak_total)
+    others = max(0.0, _busy_s() - busy - cpu)
+    return Measured(wall, cpu, others, text, sampler.peak, sampler.peak_child, sampler.peak_total)
 
 
 def _failures(output: str) -> str:
@@ -141,6 +144,14 @@ def _failures(output: str) -> str:
         return f" {summary['classes']} {summary['failed_cells']}"[:1000]
     except (ValueError, TypeError, KeyError):
         return ""
+
+
+def _busy_s() -> float:
+    """Return the processor seconds used on this machine since it started."""
+    import psutil
+
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
 
 
 def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:
