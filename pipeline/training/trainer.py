@@ -238,7 +238,10 @@ class Trainer:
             return
         values = losses.tolist()
         names = [task.name for task in self.loss.tasks]
-        facts = {"loss": self._finite(values[0]), "tasks": dict(zip(names, values[1:], strict=True))}
+        facts = {
+            "loss": self._finite(values[0]),
+            "tasks": dict(zip(names, values[1:], strict=True)),
+        }
         facts |= {"lr": rate, "gradient_norm": finite_or_none(float(norm))}
         self.journal.write("step", position.step, epoch=position.epoch + 1, **facts)
 
@@ -266,7 +269,7 @@ class Trainer:
             facts = {"train": train, "val": found[1], "improved": improved}
             facts |= {"monitor": self.monitor.name, "value": value}
             self.journal.write("epoch", position.step, epoch=position.epoch, **facts)
-            for name, message in weak_spots(found[2], self.data.tasks):
+            for name, message in weak_spots(train, found[2], self.data.tasks, self.config.metrics):
                 self.journal.warn(position.step, name, message)
             if improved:
                 self._save_best(found[1])
@@ -282,10 +285,13 @@ class Trainer:
         train, val = self.data.split("train"), self.data.split("val")
         prepare_evaluation(self.model, train, self.seed, device, loader.layout)
         batches = Loader(val, loader, seed=self.seed, shuffle=False, digest=self.data.digest)
+        if self.model.wants_split:
+            self.model.observe_split(batch.to(device) for batch in batches.epoch(0))
         precision = self.config.precision
         output = run_batches(
             self.model, batches.epoch(0), self.data.tasks, device, precision, self.loss
         )
+        self.model.observe_split(None)
         scores = score(self.data.tasks, output, self.config.metrics)
         facts = {**output.losses, "metrics": numbers(scores), "means": output.means}
         return self.monitor.value(scores), facts, output

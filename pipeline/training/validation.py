@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from .meter import Meter
 from .precision import PrecisionName, autocast
 
 if TYPE_CHECKING:
+    from .column import Layout
     from .data import SplitData
 
 
@@ -109,7 +110,7 @@ def run_batches(
 
 
 def _add_losses(
-    meter: Meter, loss: MultiTaskLoss, logits: dict[str, torch.Tensor], batch: FusionBatch
+    meter: Meter, loss: MultiTaskLoss, logits: Mapping[str, torch.Tensor], batch: FusionBatch
 ) -> None:
     denominators = loss.denominators(batch.labels)
     for task, denominator in zip(loss.tasks, denominators, strict=True):
