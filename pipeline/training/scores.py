@@ -78,24 +78,17 @@ class Monitor:
         return value > best if self.maximise else value < best
 
 
-def weak_spots(
-    train: Mapping[str, float], output: SplitOutput, tasks: Sequence[Task], family: str
-) -> Iterator[tuple[str, str]]:
-    """Yield name and message of what a user should know after an epoch.
-
-    Args:
-        train: Means of the epoch, with the model's diagnostics.
-        output: Of the validation split.
-        tasks: The tasks.
-        family: See `metrics.FAMILIES`.
-    """
+def weak_spots(train: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Yield name and message of what the means of an epoch say against the model."""
     for message in diagnose(train):
         # The same finding with another number is the same warning.
         yield re.sub(r"[\d.]+(e[-+]\d+)?%?", "#", message), message
+
+
+def find_flags(tasks: Sequence[Task], output: SplitOutput, family: str) -> list[dict[str, str]]:
+    """Return as JSON what is wrong with the predictions, see `evaluation.flags`."""
     guesses = metrics.predictions_of(tasks, output.logits)
-    for flag in flags(tasks, output.labels, guesses, family):
-        where = f"{flag.task} {flag.view}".strip()
-        yield f"{flag.kind}/{where}", f"validation, {where}: {flag.message}"
+    return [flag._asdict() for flag in flags(tasks, output.labels, guesses, family)]
 
 
 def numbers(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:

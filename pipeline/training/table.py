@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluation.aggregate import aggregate
 from ..evaluation.baselines import constant_results
+from ..evaluation.flags import Flag
 from ..evaluation.tables import Row, results_table
 from ..store.layout import read_json, write_json, written_whole
 from .run_folder import RunFolder
@@ -32,7 +33,8 @@ def write_table(folder: RunFolder, data: TrainingData) -> dict[str, Any]:
         "epochs": ", ".join(str(record["seeds"][seed].get("epochs", "")) for seed in results),
         "selection": record["monitor"],
     }
-    row = Row(record["model"], aggregate(results), facts=facts)
+    marks = [Flag(**flag) for one in found.values() if one for flag in one["flags"]]
+    row = Row(record["model"], aggregate(results), facts=facts, flags=marks)
     table = results_table(
         f"{record['model']} on {record['settings']['data']['dataset']}",
         SPLIT,

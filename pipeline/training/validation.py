@@ -42,14 +42,18 @@ class SplitOutput:
 
 
 def prepare_evaluation(
-    model: FusionModel, train: SplitData | None, seed: int, device: torch.device, layout: str
+    model: FusionModel, train: SplitData | None, seed: int, device: torch.device, layout: Layout
 ) -> None:
     """Switch to evaluation mode and give the model its sample of the training split.
 
     The sample is a function of ``seed`` and the split's size; without augmented copies.
 
     Args:
+        model: The model.
         train: The training split; None when it was not opened, then the model gets none.
+        seed: Of the training.
+        device: Where the model is.
+        layout: Of ragged features.
     """
     model.eval()
     count = model.num_reference
