@@ -18,10 +18,10 @@ follows the real lengths: a sequence of L steps keeps L − kernel + 1 behind it
 least one: a shorter sequence is continued with zeros), attention, future mask and read-out see
 these alone, and appending padding changes nothing. Without padding both give the same numbers.
 
-Deviations: a modality of length 0 is a context of zeros for the others and a zero read-out;
-modalities may be absent from the data altogether (M of them have M (M − 1) cross-modal and M self
-encoders of width max(M − 1, 1) · d; one alone has its self encoder on x̂); layers that the authors'
-code builds but never uses are not built.
+Deviations: where padding is left out, a modality of length 0 is a context of zeros for the others
+and a zero read-out; modalities may be absent from the data altogether (M of them have M (M − 1)
+cross-modal and M self encoders of width max(M − 1, 1) · d; one alone has its self encoder on x̂);
+layers that the authors' code builds but never uses are not built.
 """
 
 from __future__ import annotations
@@ -47,12 +47,10 @@ from .layers.convolution import convolve_packed, convolve_padded, num_windows
 from .layers.crossmodal import Encoder, EncoderOptions
 from .layers.published import load_published
 from .layers.sequences import (
-    Attention,
-    BlockAttention,
     PackedSteps,
-    PaddedAttention,
     PaddedSteps,
     Steps,
+    attention_between,
     blocks_of_similar_length,
 )
 
@@ -222,33 +220,21 @@ class Model(FusionModel):
         return FusionOutput({task.name: part for task, part in zip(self.tasks, parts, strict=True)})
 
     def _read_out_of(self, role: str, sequences: Mapping[str, tuple[Tensor, Steps]]) -> Tensor:
-        letter = LETTERS[role]
+        letter, future = LETTERS[role], self.config.future_mask
         x, steps = sequences[role]
         crossed = []
         for source in self._sources(role):
             values, source_steps = sequences[source]
             encoder = self.get_submodule(f"trans_{letter}_with_{LETTERS[source]}")
-            attend = self._attention(steps, source_steps, values)
+            attend = attention_between(steps, source_steps, future=future, like=values)
             crossed.append(encoder(x, steps, attend, values, source_steps))
         encoder = self.get_submodule(f"trans_{letter}_mem")
         joined = torch.cat(crossed, dim=-1) if crossed else x
-        encoded = encoder(joined, steps, self._attention(steps, steps, joined))
+        attend = attention_between(steps, steps, future=future, like=x)
+        encoded = encoder(joined, steps, attend)
         if self.config.readout == "last_padded":
             return encoded[:, -1]
         return steps.last(encoded)
-
-    def _attention(self, query: Steps, key: Steps, values: Tensor) -> Attention:
-        future = self.config.future_mask
-        if isinstance(query, PackedSteps) and isinstance(key, PackedSteps):
-            kind = values.device.type
-            autocast = torch.is_autocast_enabled(kind)
-            dtype = torch.get_autocast_dtype(kind) if autocast else values.dtype
-            return BlockAttention(query, key, future=future, dtype=dtype)
-        assert isinstance(query, PaddedSteps)
-        assert isinstance(key, PaddedSteps)
-        if not self.config.padding_mask:
-            query, key = query.filled(), key.filled()
-        return PaddedAttention(query, key, future=future)
 
     def _sequences(self, batch: FusionBatch) -> dict[str, tuple[Tensor, Steps]]:
         features = {role: _as_sequence(batch.features[role]) for role in self.roles}
@@ -270,7 +256,9 @@ class Model(FusionModel):
         convolution = self._convolution(role)
         values = convolve_padded(values, convolution)
         kernel = convolution.kernel_size[0] if convolution is not None else 1
-        return values, PaddedSteps(num_windows(feature.lengths, kernel), values.shape[1])
+        lengths = num_windows(feature.lengths, kernel)
+        seen = lengths if self.config.padding_mask else torch.full_like(lengths, values.shape[1])
+        return values, PaddedSteps(lengths, seen, values.shape[1])
 
     def _packed(self, role: str, feature: FeatureBatch) -> tuple[Tensor, list[int]]:
         """Return x̂ (N, d) and the number of steps of each sample."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .positions import sinusoidal_positions
+from .positions import embed_positions
 from .sequences import Attention, Steps
 
 
@@ -35,8 +35,7 @@ class EncoderOptions:
         share_levels: Whether all levels are one layer.
         activation: Of the feed-forward part.
         positions: Whether sinusoidal positions are added.
-        zero_steps_unplaced: Whether a step whose first number is exactly 0 gets no position: how
-            MulT tells padding, since it isn't given lengths.
+        zero_steps_unplaced: See `embed_positions`.
         attention_dropout: On attention weights.
         activation_dropout: Behind the activation.
         residual_dropout: On what is added to x.
@@ -176,13 +175,10 @@ class Encoder(nn.Module):
         return self.layer_norm(running)
 
     def _embed(self, values: Tensor, steps: Steps) -> Tensor:
-        width = values.shape[-1]
-        x = math.sqrt(width) * values
+        x = math.sqrt(values.shape[-1]) * values
         if self.options.positions:
-            positions = sinusoidal_positions(steps.indices, width, values.dtype)
-            if self.options.zero_steps_unplaced:
-                positions = torch.where(values[..., :1] == 0, 0, positions)
-            x = x + positions
+            unplaced = self.options.zero_steps_unplaced
+            x = x + embed_positions(values, steps.indices, zero_steps_unplaced=unplaced)
         return functional.dropout(x, self.options.embed_dropout, self.training)
 
 

@@ -33,3 +33,21 @@ def sinusoidal_positions(indices: Tensor, width: int, dtype: torch.dtype) -> Ten
     angles = (indices + 1).to(precise)[..., None] * frequencies
     table = torch.cat([angles.sin(), angles.cos()], dim=-1)
     return torch.nn.functional.pad(table, (0, width % 2)).to(dtype)
+
+
+def embed_positions(values: Tensor, indices: Tensor, *, zero_steps_unplaced: bool) -> Tensor:
+    """Return what positions add to a sequence.
+
+    Args:
+        values: (…, D): the sequence.
+        indices: Time index of each step, broadcastable to (…,).
+        zero_steps_unplaced: Whether a step whose first number is exactly 0 gets zeros: how MulT
+            tells padding, since it isn't given lengths. Other steps keep their position.
+
+    Returns:
+        Broadcastable to (…, D), of the type of ``values``.
+    """
+    positions = sinusoidal_positions(indices, values.shape[-1], values.dtype)
+    if not zero_steps_unplaced:
+        return positions
+    return torch.where(values[..., :1] == 0, 0, positions)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-BLOCK_OVERHEAD = 2500
+BLOCK_OVERHEAD = 1500
 """Scores (query-key pairs) whose computation takes as long as one more attention call, measured on
 a CPU; decides where a block of samples ends."""
 
@@ -40,20 +40,18 @@ class PaddedSteps:
 
     Attributes:
         lengths: (B,) int64: steps that count; the others are padding.
+        seen: (B,) int64: steps that attention sees: ``lengths``, or L where it sees padding too.
         longest: L.
     """
 
     lengths: Tensor
+    seen: Tensor
     longest: int
 
     @property
     def indices(self) -> Tensor:
         """(L,) int64: time index of each step."""
         return torch.arange(self.longest, device=self.lengths.device)
-
-    def filled(self) -> PaddedSteps:
-        """Return the same layout with padding taken for steps."""
-        return PaddedSteps(torch.full_like(self.lengths, self.longest), self.longest)
 
     def last(self, values: Tensor) -> Tensor:
         """Return the last step that counts of each sample, (B, D); zeros where there is none."""
@@ -154,7 +152,7 @@ class PaddedAttention:
     """
 
     def __init__(self, query: PaddedSteps, key: PaddedSteps, *, future: bool) -> None:
-        visible = visible_keys(query.lengths, key.lengths, (query.longest, key.longest), future)
+        visible = visible_keys(query.seen, key.seen, (query.longest, key.longest), future)
         self.seeing = visible.any(-1)[..., None]
         self.visible = (visible | ~self.seeing)[:, None]
 
@@ -245,6 +243,25 @@ class _BlockMask:
         if self.present is not None:
             context = torch.where(self.present, context, 0)
         return context.transpose(1, 2).reshape(query.shape)
+
+
+def attention_between(query: Steps, key: Steps, *, future: bool, like: Tensor) -> Attention:
+    """Return the attention from one sequence into another, or into itself.
+
+    Args:
+        query: Layout of the queries.
+        key: Layout of keys and values, of the same kind.
+        future: See `visible_keys`.
+        like: A tensor on the device and, but for autocast, of the type that attention will see.
+    """
+    if isinstance(query, PaddedSteps) and isinstance(key, PaddedSteps):
+        return PaddedAttention(query, key, future=future)
+    assert isinstance(query, PackedSteps)
+    assert isinstance(key, PackedSteps)
+    kind = like.device.type
+    cast = torch.is_autocast_enabled(kind)
+    dtype = torch.get_autocast_dtype(kind) if cast else like.dtype
+    return BlockAttention(query, key, future=future, dtype=dtype)
 
 
 def blocks_of_similar_length(lengths: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
