@@ -5,7 +5,9 @@ Feature: ``librosa`` (N, 33) float32, a row every ``hop`` samples, row ``i`` cen
 classes of a constant-Q transform. Every column is what librosa computes with its own defaults.
 Long recordings are processed in blocks; what librosa takes from the whole recording (the loudest
 mel band, which limits the range of decibels, and the tuning) is taken from the whole recording
-here too; the last rows of a recording differ by what a filter sees beyond its end. A sample that is an interval of a recording is cut out of it, see `media.clips`.
+here too. Only the chroma of the first and last rows, whose filters reach beyond the ends of the
+recording, differ a little. A sample that is an interval of a recording is cut out of it, see
+`media.clips`.
 
 McFee et al., librosa: audio and music signal analysis in Python, SciPy 2015; Yu et al., CH-SIMS,
 ACL 2020, for the choice of columns.

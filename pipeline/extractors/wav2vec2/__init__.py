@@ -196,7 +196,9 @@ class Extractor(BaseStage[Config, Clip]):
         for low in range(0, rows, block):
             high = min(low + block, rows)
             first, last = max(low - context, 0), min(high + context, rows)
-            sound = samples[first * HOP : (last - 1) * HOP + WINDOW]
+            # What follows the last row is heard by the layer that normalises over time.
+            end = len(samples) if last == rows else (last - 1) * HOP + WINDOW
+            sound = samples[first * HOP : end]
             scaled = np.zeros(max(len(sound), WINDOW), dtype=np.float32)
             scaled[: len(sound)] = (sound - mean) / spread
             found[low:high] = self._network.hidden(scaled)[low - first :][: high - low]
