@@ -161,9 +161,7 @@ class _Run:
             valid[low:high] = ~np.isnan(found).any(axis=1)
             if circular:
                 found = _wrap(found)
-            if not self.strict:
-                found = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
-            features[low:high] = np.where(np.isnan(found), 0.0, found)
+            features[low:high] = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
             release(self.result.features, values)
 
     def _source(self) -> None:
@@ -193,6 +191,7 @@ class _Run:
         voiced = self.result.features[:, GROUPS["vuv"]]
         voiced[:] = voiced >= 0.5
         self.voiced = voiced[:, 0] > 0
+        release(self.result.features)
         self.result.stages |= {
             "srh_f0": track.f0,
             "srh_val": track.strength,
@@ -251,6 +250,7 @@ class _Run:
             return
         value = creak.creakiness(self.upright, self.residual, track.median, on_disk=self.on_disk)
         self.result.features[:, GROUPS["creak"]] = value[:, None]
+        release(self.result.features)
         self.result.valid[:, place] = True
 
     def _frames(self) -> None:
