@@ -1,4 +1,4 @@
-"""`pipeline features`: list what a store holds, compare two features, export to other tools."""
+"""`pipeline features`: list what a store holds, compare, import, export to other tools."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from . import options as opt
+from .imported import import_features
 
 app = typer.Typer(
-    help="List, compare and export features.", no_args_is_help=True, rich_markup_mode=None
+    help="List, compare, import and export features.", no_args_is_help=True, rich_markup_mode=None
 )
+app.command("import")(import_features)
 
 _FORMATS = "lists (Parquet), npy, hf, webdataset or csv"
 Dataset = Annotated[str | None, typer.Option(help="Only this dataset.")]
