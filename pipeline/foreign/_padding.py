@@ -72,6 +72,27 @@ def padding_side(blocks: Sequence[tuple[Extents, int]]) -> tuple[Side, float]:
     return ("front" if front > end else "end"), against
 
 
+def side_of_lengths(
+    blocks: Sequence[tuple[Extents, int]], lengths: Sequence[np.ndarray]
+) -> tuple[Side, float]:
+    """Return the padded side by given lengths: on which side they hold what is not empty.
+
+    Args:
+        blocks: Where the content of the rows lies and their padded length L, per split.
+        lengths: (N,) per split.
+    """
+    front = end = 0
+    for (found, length), given in zip(blocks, lengths, strict=True):
+        filled = found.lengths > 0
+        at_end, at_front = found.stop <= given, found.first >= length - given
+        end += int((filled & at_end & ~at_front).sum())
+        front += int((filled & at_front & ~at_end).sum())
+    if front == end:
+        return padding_side(blocks)
+    against = min(front, end) / (front + end)
+    return ("front" if front > end else "end"), against
+
+
 def trimmed(found: Extents, length: int, side: Side) -> Extents:
     """Return the rows without the empty steps on the padded side; empty rows stay empty."""
     filled = found.lengths > 0

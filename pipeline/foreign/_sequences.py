@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import DatasetError
 from ..records import Failure, FeatureSpec
-from ._padding import Extents, Side, content, of_lengths, padding_side, trimmed
+from ._padding import Extents, Side, content, of_lengths, padding_side, side_of_lengths, trimmed
 from ._parsed import EMPTY, ForeignFeature, Treated, finite, stored_dtype
 from ._pickled import Part, sequences
 
@@ -59,7 +59,12 @@ class Stream:
 
 
 def open_stream(
-    path: Path, parts: Sequence[Part], name: str, given: Mapping[str, np.ndarray] | None = None
+    path: Path,
+    parts: Sequence[Part],
+    name: str,
+    given: Mapping[str, np.ndarray] | None = None,
+    *,
+    exact: bool = False,
 ) -> Stream:
     """Return a field with its padding found.
 
@@ -68,6 +73,7 @@ def open_stream(
         parts: The splits.
         name: The field.
         given: Split name to lengths (N,), where the file gives them.
+        exact: Whether a sequence of zeros with a length is a value, not an absence.
 
     Raises:
         DatasetError: The splits differ in width, or rows are no numbers.
@@ -81,7 +87,7 @@ def open_stream(
         raise DatasetError(f"{path.name}: '{name}' is a sequence in some splits and not in others")
     if stream.is_vector:
         return stream
-    _find_padding(stream, given, [part.name for part in parts])
+    _find_padding(stream, given, [part.name for part in parts], exact)
     return stream
 
 
@@ -90,7 +96,7 @@ def _width(block: np.ndarray | list[np.ndarray]) -> int:
 
 
 def _find_padding(
-    stream: Stream, given: Mapping[str, np.ndarray] | None, names: Sequence[str]
+    stream: Stream, given: Mapping[str, np.ndarray] | None, names: Sequence[str], exact: bool
 ) -> None:
     found = [_content(block) for block in stream.blocks]
     if any(stream.length(index) is None for index in range(len(found))):
@@ -99,7 +105,13 @@ def _find_padding(
         stream.facts = {"padding": "none", "lengths": "arrays"}
         return
     sizes = [stream.length(index) or 0 for index in range(len(found))]
-    stream.side, against = padding_side(list(zip(found, sizes, strict=True)))
+    blocks = list(zip(found, sizes, strict=True))
+    if given is None:
+        stream.side, against = padding_side(blocks)
+    else:
+        stream.side, against = side_of_lengths(blocks, [given[name] for name in names])
+    if exact:
+        stream.side, against = "end", 0.0
     stream.facts = {"padding": stream.side, "lengths": "zeros", "unclear_share": round(against, 4)}
     if against > _UNCLEAR:
         share = f"{100 * against:.0f} %"
@@ -112,7 +124,9 @@ def _find_padding(
         return
     stream.facts["lengths"] = "given"
     triples = zip(names, found, sizes, strict=True)
-    stream.extents = [_by_lengths(stream, given[name], item, size) for name, item, size in triples]
+    stream.extents = [
+        _by_lengths(stream, given[name], item, size, exact) for name, item, size in triples
+    ]
 
 
 def _content(block: np.ndarray | list[np.ndarray]) -> Extents:
@@ -121,12 +135,14 @@ def _content(block: np.ndarray | list[np.ndarray]) -> Extents:
     return Extents(np.zeros(len(block), np.int64), np.array([len(row) for row in block]))
 
 
-def _by_lengths(stream: Stream, lengths: np.ndarray, found: Extents, size: int) -> Extents:
+def _by_lengths(
+    stream: Stream, lengths: np.ndarray, found: Extents, size: int, exact: bool
+) -> Extents:
     kept = of_lengths(lengths, size, stream.side)
     # A sequence of zeros only says nothing, whatever length it was given.
-    filled = found.lengths > 0
+    filled = (found.lengths > 0) | (exact & (lengths > 0))
     beyond = int(((lengths < 0) | (lengths > size)).sum())
-    cut = int((filled & ((found.first < kept.first) | (found.stop > kept.stop))).sum())
+    cut = int(((found.lengths > 0) & ((found.first < kept.first) | (found.stop > kept.stop))).sum())
     if beyond:
         stream.notes.append(f"{stream.name}: {beyond} given lengths lie outside 0 to {size}")
     if cut:

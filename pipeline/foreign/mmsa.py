@@ -5,8 +5,9 @@
 they are there, ``raw_text``, ``audio_lengths``, ``vision_lengths``, ``regression_labels_T/A/V`` and
 ``annotations``. ``classification_labels`` are deprecated there and not read.
 
-The length of the text is the mask of ``text_bert``. Streams of the same padded length as the text
-and without given lengths are taken for aligned: an empty frame beside a word stays a frame.
+The length of the text is ``text_lengths`` (which our own export adds), else the mask of
+``text_bert``. Streams of the same padded length as the text and without given lengths are taken for
+aligned: an empty frame beside a word stays a frame.
 """
 
 from __future__ import annotations
@@ -73,8 +74,9 @@ def read(files: Sequence[Path], options: Options) -> Parsed:
 def _features(
     path: Path, parts: Sequence[Part], here: Sequence[str], notes: list[str]
 ) -> list[ForeignFeature]:
+    exact = all(part.fields.get("exact_lengths") is True for part in parts)
     streams = {
-        name: open_stream(path, parts, name, _given(path, parts, name))
+        name: open_stream(path, parts, name, _given(path, parts, name), exact=exact)
         for name in STREAMS
         if name in here
     }
@@ -113,6 +115,8 @@ def _token_stream(path: Path, parts: Sequence[Part]) -> Stream:
         if not isinstance(block, np.ndarray) or block.ndim != 3 or block.shape[1] != 3:
             shape = getattr(block, "shape", "rows of their own length")
             raise DatasetError(f"{path.name}: 'text_bert' has shape {shape}, expected (N, 3, L)")
+        if not np.isfinite(block).all():
+            raise DatasetError(f"{path.name}: 'text_bert' holds NaN or infinities")
         steps = block.transpose(0, 2, 1).astype(np.int32)
         blocks.append(steps)
         extents.append(_mask_extents(block[:, 1] > 0))
