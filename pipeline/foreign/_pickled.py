@@ -70,6 +70,8 @@ def read_parts(path: Path, form: str, needed: Sequence[str], counted: Sequence[s
     check_not(path, form)
     data = load_pickle(path, encoding="latin1")
     parts = list(_parts(path, form, data, needed, counted))
+    if not parts:
+        raise DatasetError(f"{path.name}: none of its splits holds a sample")
     parts.sort(key=lambda part: _ORDER.index(part.split))
     twice = [part.split for part in parts]
     if len(set(twice)) < len(twice):
