@@ -44,6 +44,8 @@ def in_range(
 ) -> tuple[list[LabelValue], list[bool]]:
     """Return labels with None for the absent ones and those out of range, and which those are.
 
+    One that is beyond an end by less than a rounding error is that end.
+
     Raises:
         DatasetError: More than one in twenty is out of range.
     """
@@ -57,7 +59,8 @@ def in_range(
             "the labels do not mean what this format says",
         )
     kept: list[LabelValue] = [
-        None if wrong else value for value, wrong in zip(found, outside, strict=True)
+        None if wrong or value is None else min(max(value, low), high)
+        for value, wrong in zip(found, outside, strict=True)
     ]
     return kept, outside
 

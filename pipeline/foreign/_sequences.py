@@ -162,7 +162,9 @@ def as_feature(
     dtype = stored_dtype(source)
     shape = (width,) if stream.is_vector else (None, width)
     kind = modality or MODALITIES[stream.name]
-    spec = FeatureSpec(stream.name, kind, shape, dtype, compression="zstd", columns=columns)
+    # Numbers of 32 random bits do not compress; token ids and masks do.
+    codec: Literal["zstd", "none"] = "zstd" if dtype == "int32" else "none"
+    spec = FeatureSpec(stream.name, kind, shape, dtype, compression=codec, columns=columns)
     starts = list(accumulate((len(block) for block in stream.blocks), initial=0))
 
     def raw(row: int) -> np.ndarray:

@@ -176,7 +176,7 @@ def _feature(
         return finite(found, "float32") if len(found) else EMPTY
 
     modality = MODALITIES.get(stream.role or "", "image")
-    spec = FeatureSpec(name, modality, (None, stream.width), "float32", compression="zstd")
+    spec = FeatureSpec(name, modality, (None, stream.width), "float32")
     facts = {
         "sequence": stream.name,
         "lengths": "words" if any(item.words is not None for item in segments) else "intervals",
@@ -198,15 +198,18 @@ def steps(stream: ComputationalSequence, segment: Segment) -> np.ndarray:
     Values that are not finite are 0 in the means.
     """
     times = stream.intervals(segment.video)
-    values = finite(stream.values(segment.video), "float32")
+    values = stream.values(segment.video)
     masks = [overlapping(times, begin, end) for begin, end in segment.intervals]
     if segment.words is None:
         inside = np.flatnonzero(masks[0])
-        return values[inside[np.argsort(times[inside, 0], kind="stable")]]
+        return finite(values[inside[np.argsort(times[inside, 0], kind="stable")]], "float32")
     if not any(mask.any() for mask in masks):
         return values[:0]
     empty = np.zeros(values.shape[1], np.float32)
-    means = [values[mask].mean(axis=0, dtype=np.float64) if mask.any() else empty for mask in masks]
+    means = [
+        finite(values[mask], "float32").mean(axis=0, dtype=np.float64) if mask.any() else empty
+        for mask in masks
+    ]
     return np.asarray(means, np.float32)
 
 

@@ -96,12 +96,12 @@ def _emotions(
     """Return the four tasks of (N, 4, 2); a pair that is no one-hot has no label."""
     valid = (np.isin(labels, (0, 1)).all(axis=2)) & (labels.sum(axis=2) == 1)
     codes = np.where(valid, labels.argmax(axis=2), -1)
-    columns = {
+    columns: dict[str, list[LabelValue]] = {
         name: [int(code) if code >= 0 else None for code in codes[:, index]]
         for index, name in enumerate(EMOTIONS)
     }
     tasks = {name: binary_task(name) for name in EMOTIONS}
-    return tasks, dict(columns), (~valid).any(axis=1).tolist()
+    return tasks, columns, (~valid).any(axis=1).tolist()
 
 
 def rows_of(

@@ -83,5 +83,4 @@ def test_the_real_utterances(tmp_path: Path) -> None:
     done = imported(SHARED / "data" / "mosi_utterance", "declare_lab", tmp_path / "s")
     assert done.facts["rows"] == 1447
     assert feature(done, "vision")["constant_columns"] == 32
-    assert feature(done, "audio")["constant_columns"] == 4
     assert feature(done, "text")["absent"] == 0

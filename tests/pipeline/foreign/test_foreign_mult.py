@@ -89,6 +89,15 @@ def test_mmsa_files_and_strange_labels_are_told_apart(tmp_path: Path) -> None:
         imported(write(tmp_path / "x.pkl", data), "mult", tmp_path / "s")
 
 
+def test_a_rounding_error_beyond_the_end_is_the_end(tmp_path: Path) -> None:
+    data, _ = mult()
+    data["train"]["labels"][:2, 0, 0] = (3.0000002, -3.0000002)
+    done = imported(write(tmp_path / "x.pkl", data), "mult", tmp_path / "s")
+    found = [row["label.sentiment"] for row in rows(tmp_path / "s").values()]
+    assert found[:2] == [3.0, -3.0]
+    assert done.facts["flags"] == {}
+
+
 # --- MultiBench
 
 
