@@ -155,10 +155,11 @@ def _export_mmsa(
     typer.echo(f"exported to {out / (done['dataset'] + '.pkl')}: {counts}")
     for role, name in done["features"].items():
         typer.echo(f"  {role}: {name}")
-    for title, items in (("not filled", done["not_filled"]), ("left out", done["left_out"])):
+    for title in ("not_filled", "left_out", "lacking"):
+        items = done[title]
         listed = [f"{k} {v:,}" for k, v in items.items()] if isinstance(items, dict) else items
         if listed:
-            typer.echo(f"{title}: {', '.join(listed)}")
+            typer.echo(f"{title.replace('_', ' ')}: {', '.join(listed)}")
 
 
 def shape_text(shape: tuple[int | None, ...], dtype: str) -> str:

@@ -144,7 +144,7 @@ def sequences(part: Part, field: str, path: Path) -> np.ndarray | list[np.ndarra
     if bad is not None:
         raise DatasetError(f"{where}: a row has shape {bad.shape} and type {bad.dtype}")
     shapes = {row.shape for row in rows}
-    if len(shapes) == 1:
+    if len(shapes) == 1 and 0 not in rows[0].shape:
         return np.stack(rows)
     if any(row.ndim != 2 for row in rows) or len({shape[1] for shape in shapes}) > 1:
         raise DatasetError(f"{where}: its rows differ in width")

@@ -99,34 +99,33 @@ def _find_padding(
     stream: Stream, given: Mapping[str, np.ndarray] | None, names: Sequence[str], exact: bool
 ) -> None:
     found = [_content(block) for block in stream.blocks]
-    if any(stream.length(index) is None for index in range(len(found))):
-        lengths = [np.array([len(row) for row in block]) for block in stream.blocks]
-        stream.extents = [Extents(np.zeros_like(size), size) for size in lengths]
-        stream.facts = {"padding": "none", "lengths": "arrays"}
+    # Rows with lengths of their own are taken as they are; the others are padded.
+    padded = [index for index in range(len(found)) if stream.length(index) is not None]
+    stream.extents = found
+    stream.facts = {"padding": "none", "lengths": "arrays"}
+    if not padded:
         return
-    sizes = [stream.length(index) or 0 for index in range(len(found))]
-    blocks = list(zip(found, sizes, strict=True))
+    blocks = [(found[index], stream.length(index) or 0) for index in padded]
     if given is None:
         stream.side, against = padding_side(blocks)
     else:
-        stream.side, against = side_of_lengths(blocks, [given[name] for name in names])
+        lengths = [given[names[index]] for index in padded]
+        stream.side, against = side_of_lengths(blocks, lengths)
     if exact:
         stream.side, against = "end", 0.0
-    stream.facts = {"padding": stream.side, "lengths": "zeros", "unclear_share": round(against, 4)}
+    source = "zeros" if given is None else "given"
+    stream.facts = {"padding": stream.side, "lengths": source, "unclear_share": round(against, 4)}
     if against > _UNCLEAR:
         share = f"{100 * against:.0f} %"
         stream.notes.append(
             f"{stream.name}: {share} of the rows speak against {stream.side} padding"
         )
-    if given is None:
-        pairs = zip(found, sizes, strict=True)
-        stream.extents = [trimmed(item, size, stream.side) for item, size in pairs]
-        return
-    stream.facts["lengths"] = "given"
-    triples = zip(names, found, sizes, strict=True)
-    stream.extents = [
-        _by_lengths(stream, given[name], item, size, exact) for name, item, size in triples
-    ]
+    for index, (own, size) in zip(padded, blocks, strict=True):
+        if given is None:
+            stream.extents[index] = trimmed(own, size, stream.side)
+        else:
+            kept = _by_lengths(stream, given[names[index]], own, size, exact)
+            stream.extents[index] = kept
 
 
 def _content(block: np.ndarray | list[np.ndarray]) -> Extents:

@@ -100,10 +100,18 @@ def _given(path: Path, parts: Sequence[Part], name: str) -> dict[str, np.ndarray
     field = f"{name}_lengths"
     if not all(field in part.fields for part in parts):
         return None
+    return {part.name: _lengths(path, part, field) for part in parts}
+
+
+def _lengths(path: Path, part: Part, field: str) -> np.ndarray:
     try:
-        return {part.name: np.asarray(part.vector(field), np.int64) for part in parts}
-    except (TypeError, ValueError):
-        raise DatasetError(f"{path.name}: '{field}' are not whole numbers") from None
+        found = np.asarray(part.vector(field))
+    except ValueError:
+        found = np.zeros(0, object)
+    numeric = found.shape == (part.size,) and found.dtype.kind in "iuf"
+    if not numeric or not np.isfinite(found).all() or (np.abs(found) > 2**31).any():
+        raise DatasetError(f"{path.name}: '{field}' of '{part.name}' are not {part.size} lengths")
+    return found.astype(np.int64)
 
 
 def _token_stream(path: Path, parts: Sequence[Part]) -> Stream:

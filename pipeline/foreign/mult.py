@@ -68,10 +68,13 @@ def label_array(path: Path, part: Part) -> np.ndarray:
         DatasetError: They are something else.
     """
     try:
-        return np.asarray(part.fields["labels"], np.float64)
+        found = np.asarray(part.fields["labels"])
+        if found.dtype.kind in "fiubO":
+            return found.astype(np.float64)
     except (TypeError, ValueError):
-        message = f"{path.name}: 'labels' of '{part.name}' are not numbers"
-        raise DatasetError(message) from None
+        # The same message for what is no array at all and for an array of something else.
+        pass
+    raise DatasetError(f"{path.name}: 'labels' of '{part.name}' are not numbers")
 
 
 def _labels(

@@ -10,8 +10,9 @@ train | valid | test → id, raw_text                        N texts each
                        exact_lengths                       True: a row of zeros can be a value
 ```
 
-``text_lengths`` and ``exact_lengths`` are ours; MMSA passes over them. Vectors become sequences of
-one step, half floats float32. What is not filled is named in ``_export.json`` and by the command.
+``text_lengths`` and ``exact_lengths`` are ours; MMSA passes over them. Its recurrent models do not
+take a length of 0: how many samples lack a role is recorded and printed. Vectors become sequences
+of one step, half floats float32. ``_export.json`` and the command name what is not filled.
 This is the only place that writes a pickle; reading one needs NumPy 1.26 or later.
 """
 
@@ -87,7 +88,8 @@ def export_mmsa(
         force: Replace an earlier export.
 
     Returns:
-        What `_export.json` says: features, samples per split, samples left out, what is not filled.
+        What `_export.json` says: features, samples per split, samples left out, samples that lack a
+        role, what is not filled.
 
     Raises:
         UsageError: The features are of several datasets or cannot play their role, or the dataset
@@ -101,8 +103,9 @@ def export_mmsa(
     samples = store.samples_of(next(iter(roles.values())))
     labels = _labels(samples)
     data, counts, left_out = _splits(samples, labels)
-    for role, folder in roles.items():
-        _fill(data, role, _features(store, role, folder))
+    lacking = {
+        role: _fill(data, role, _features(store, role, folder)) for role, folder in roles.items()
+    }
     absent = [role for role in ROLES if role not in roles]
     absent += [field for task, field in _LABELS.items() if task not in labels]
     if not any(text for part in data.values() for text in part["raw_text"]):
@@ -113,6 +116,7 @@ def export_mmsa(
         "features": {role: name_of(folder) for role, folder in roles.items()},
         "samples": counts,
         "left_out": left_out,
+        "lacking": {role: count for role, count in lacking.items() if count},
         "not_filled": absent,
     }
     with folder_written_whole(out) as temporary:
@@ -182,13 +186,14 @@ def _features(store: Store, role: str, folder: OutputFolder) -> Features:
     return feature.read()
 
 
-def _fill(data: dict[str, dict[str, Any]], role: str, found: Features) -> None:
-    """Put a feature into every split; samples without it get zeros and length 0."""
+def _fill(data: dict[str, dict[str, Any]], role: str, found: Features) -> int:
+    """Put a feature into every split; return how many samples lack it: zeros and length 0."""
     place = {key: row for row, key in enumerate(found.keys)}
     sequences = [value if value.ndim == 2 else value[None] for value in found.values]
     longest = max((len(value) for value in sequences), default=1)
     width = int(found.spec.shape[-1] or 0)
     dtype = "int64" if role == "text_bert" else "float32"
+    lacking = 0
     for part in data.values():
         lengths = np.zeros(len(part["id"]), np.int64)
         values = np.zeros((len(part["id"]), longest, width), dtype)
@@ -202,3 +207,5 @@ def _fill(data: dict[str, dict[str, Any]], role: str, found: Features) -> None:
         else:
             part[role] = values
             part[f"{role}_lengths"] = lengths.tolist()
+        lacking += int((lengths == 0).sum())
+    return lacking

@@ -46,7 +46,8 @@ def test_import_of_an_export_is_the_same(tmp_path: Path, layout: str) -> None:
     data["train"]["vision"][1] = 0
     data["train"]["audio"][0, 0] = -np.inf
     imported(write(tmp_path / "x.pkl", data), "mmsa", tmp_path / "a")
-    exported(tmp_path / "a", tmp_path / "out")
+    record = exported(tmp_path / "a", tmp_path / "out")
+    assert record["lacking"] == {"vision": 1}
     done = imported(tmp_path / "out" / "d.pkl", "mmsa", tmp_path / "b")
     names = ("text", "audio", "vision", "text_bert")
     assert_same_dataset(tmp_path / "a", tmp_path / "b", names)
