@@ -18,6 +18,9 @@ from ..store.optional import need
 from ._keys import as_text
 from ._recognise import HDF5_MAGIC
 
+MAX_BYTES = 4 * 2**30
+"""A compressed array can be far larger than its file: above this it is refused unread."""
+
 Kind = Literal["words", "symbols", "labels", "numbers"]
 _ROLES = {
     "text": ("glove", "wordvector", "word2vec"),
@@ -83,6 +86,9 @@ class ComputationalSequence:
         if not isinstance(found, library.Dataset) or found.is_virtual or found.external:
             message = f"{self.path.name}: '{part}' of '{video}' is no array in the file"
             raise DatasetError(message)
+        if found.size * found.dtype.itemsize > MAX_BYTES:
+            message = f"{self.path.name}: '{part}' of '{video}' has {found.size} values"
+            raise DatasetError(message, f"more than {MAX_BYTES} bytes for one video are refused")
         return found
 
     def _kind(self, first: Any) -> Kind:
@@ -118,20 +124,32 @@ class ComputationalSequence:
         # Rows come video after video, so that remembering one of them is enough.
         if self._last.get("video") != video:
             library = need("h5py")
-            values = self._dataset(library, video, "features")[()]
-            times = np.asarray(self._dataset(library, video, "intervals")[()], np.float64)
-            values = values.reshape(len(values), -1) if len(values) else values.reshape(0, 1)
-            if times.ndim != 2 or times.shape[1] != 2 or len(times) != len(values):
-                raise DatasetError(
-                    f"{self.path.name}: '{video}' has {len(values)} entries and intervals of shape "
-                    f"{times.shape}"
-                )
-            if self.kind in ("numbers", "labels") and len(values) and values.shape[1] != self.width:
-                message = f"{self.path.name}: '{video}' is {values.shape[1]} wide"
-                raise DatasetError(message, f"others are {self.width}")
+            raw = np.asarray(self._dataset(library, video, "features")[()])
+            times = np.asarray(self._dataset(library, video, "intervals")[()])
+            self._check(video, raw, times)
+            values = raw.reshape(len(raw), -1) if raw.size else raw.reshape(0, self.width)
+            times = times.astype(np.float64)
+            if len(times) != len(values):
+                message = f"{self.path.name}: '{video}' has entries without a value"
+                raise DatasetError(message, "expected (n, D) features and (n, 2) intervals")
             self._last = {"video": video, "found": (values, times)}
         found: tuple[np.ndarray, np.ndarray] = self._last["found"]
         return found
+
+    def _check(self, video: str, values: np.ndarray, times: np.ndarray) -> None:
+        where = f"{self.path.name}: '{video}'"
+        known = "SO" if self.kind in ("words", "symbols") else "fiu"
+        if values.ndim == 0 or values.dtype.kind not in known:
+            expected = "texts" if known == "SO" else "numbers"
+            raise DatasetError(f"{where} has features of type {values.dtype}, expected {expected}")
+        if times.ndim != 2 or times.shape[1] != 2 or len(times) != len(values):
+            shape = times.shape
+            raise DatasetError(f"{where} has {len(values)} entries and intervals of shape {shape}")
+        if times.dtype.kind not in "fiu" or not np.isfinite(times).all():
+            raise DatasetError(f"{where} has intervals that are no numbers of seconds")
+        if known == "fiu" and values.size and values[0].size != self.width:
+            message = f"{where} is {values[0].size} wide"
+            raise DatasetError(message, f"others are {self.width}")
 
 
 def open_sequence(path: Path) -> ComputationalSequence:

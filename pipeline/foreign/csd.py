@@ -165,7 +165,8 @@ def _feature(
     known = set(stream.videos)
     treated = Treated()
     for video in sorted({segment.video for segment in segments} & known):
-        treated.count(stream.values(video).astype(np.float32, copy=False))
+        with np.errstate(over="ignore"):
+            treated.count(stream.values(video).astype(np.float32, copy=False))
     gaps = sum(_gaps(stream, segment) for segment in segments if segment.video in known)
 
     def value(row: int) -> np.ndarray | Failure:

@@ -10,7 +10,9 @@ from support.foreign_files import mmsa, write
 from support.foreign_files_csd import small_dataset, words, write_sequence
 from support.foreign_imports import feature, imported, rows, values
 
-from affectflow.pipeline.errors import DatasetError, UsageError
+from affectflow.pipeline.errors import AffectflowError, DatasetError, UsageError
+from affectflow.pipeline.foreign import csd
+from affectflow.pipeline.foreign._parsed import Options
 
 h5py = pytest.importorskip("h5py", reason="the extra 'foreign' is not installed")
 
@@ -177,6 +179,19 @@ def test_raw_data_outside_the_file_are_refused(tmp_path: Path) -> None:
         imported(tmp_path / "f", "csd", tmp_path / "s")
 
 
+def test_a_small_file_with_a_huge_array_is_refused_unread(tmp_path: Path) -> None:
+    small_dataset(tmp_path / "f")
+    path = tmp_path / "f" / "covarep.csd"
+    with h5py.File(path, "a") as file:
+        group = file["CMU_COVAREP/data/abc"]
+        del group["features"]
+        shape = (2_000_000_000, 4)
+        group.create_dataset("features", shape, "f4", chunks=(1024, 4), compression="gzip")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DatasetError, match="more than 4294967296 bytes"):
+        imported(tmp_path / "f", "csd", tmp_path / "s")
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     data, _ = mmsa()
     pickled = write(tmp_path / "x.csd", data)
@@ -190,3 +205,38 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "f" / "facet.csd").write_bytes((tmp_path / "f" / "facet.csd").read_bytes()[:600])
     with pytest.raises(DatasetError, match="not readable as HDF5"):
         imported(tmp_path / "f", "csd", tmp_path / "s")
+
+
+BROKEN = {
+    "nothing": np.zeros((0, 4)),
+    "scalar": np.array(3.0),
+    "nan": np.full((3, 4), np.nan),
+    "nan_begin": np.array([[np.nan, 1], [0, 1], [1, 2]]),
+    "backwards": np.array([[5, 1], [3, 2], [9, 1]]),
+    "texts": np.array([b"a", b"b", b"c"]),
+    "three_axes": np.ones((3, 2, 2)),
+    "complex": np.array([[1j]] * 3),
+    "no_width": np.zeros((3, 0)),
+    "bools": np.array([[True]] * 3),
+    "huge": np.array([[1e300]] * 3),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("part", ["features", "intervals"])
+@pytest.mark.parametrize("stem", ["words", "labels", "covarep"])
+def test_broken_sequences(tmp_path: Path, stem: str, part: str, name: str) -> None:
+    """Whatever a sequence holds: it is read, or refused with one of our errors."""
+    small_dataset(tmp_path / "f")
+    with h5py.File(tmp_path / "f" / f"{stem}.csd", "a") as file:
+        group = file[f"{next(iter(file))}/data/abc"]
+        del group[part]
+        group[part] = BROKEN[name]
+    try:
+        parsed = csd.read(sorted((tmp_path / "f").iterdir()), Options("d"))
+    except AffectflowError:
+        return
+    for feature_read in parsed.features:
+        for index in range(len(parsed.rows)):
+            value = feature_read.value(index)
+            assert not isinstance(value, np.ndarray) or np.isfinite(value).all()
