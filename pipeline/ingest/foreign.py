@@ -101,11 +101,7 @@ def import_features(
         DatasetError: The files are not what the format says; the message says what they look like.
         StoreError: The store has other samples under that name.
     """
-    if form not in format_names():
-        raise UsageError(unknown_name("foreign format", form, format_names()))
-    if dataset is not None and not _NAME.fullmatch(dataset):
-        raise UsageError(f"'{dataset}' cannot name a dataset", "use a-z, 0-9, '_' and '-'")
-    reader = load_module("foreign", form)
+    reader = _reader(form, dataset)
     files = _files(paths, reader, form)
     if folds and not getattr(reader, "TAKES_FOLDS", False):
         raise UsageError(f"--splits is for formats without splits; '{form}' has its own")
@@ -123,6 +119,14 @@ def import_features(
     facts = _facts(parsed, form, files, sources, table)
     write = FeatureWriter(layout, table, parsed, recipe, facts, progress)
     return Imported(name, table.path.name, write.fingerprint, write.run(), facts)
+
+
+def _reader(form: str, dataset: str | None) -> ModuleType:
+    if form not in format_names():
+        raise UsageError(unknown_name("foreign format", form, format_names()))
+    if dataset is not None and not _NAME.fullmatch(dataset):
+        raise UsageError(f"'{dataset}' cannot name a dataset", "use a-z, 0-9, '_' and '-'")
+    return load_module("foreign", form)
 
 
 def default_name(paths: Sequence[Path], sources: Mapping[str, str]) -> str:
