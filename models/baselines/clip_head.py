@@ -61,7 +61,7 @@ def linear_probe() -> Config:
 
 
 def perceptron() -> Config:
-    """Return two layers per task: ``pipeline train clip_head --preset perceptron``.
+    """Return two layers per task: ``pipeline train clip_head --dataset memotion --preset perceptron``.
 
     The number to expect is unknown.
     """
@@ -69,7 +69,7 @@ def perceptron() -> Config:
 
 
 def interaction() -> Config:
-    """Return two layers on everything: ``pipeline train clip_head --preset interaction``.
+    """Return two layers on everything: ``pipeline train clip_head --dataset memotion --preset interaction``.
 
     The number to expect is unknown.
     """
@@ -77,7 +77,7 @@ def interaction() -> Config:
 
 
 def image_only() -> Config:
-    """Return two layers on the image: ``pipeline train clip_head --preset image_only``.
+    """Return two layers on the image: ``pipeline train clip_head --dataset memotion --preset image_only``.
 
     The number to expect is unknown.
     """
@@ -85,7 +85,7 @@ def image_only() -> Config:
 
 
 def text_only() -> Config:
-    """Return two layers on the text: ``pipeline train clip_head --preset text_only``.
+    """Return two layers on the text: ``pipeline train clip_head --dataset memotion --preset text_only``.
 
     The number to expect is unknown.
     """
