@@ -1,0 +1,1 @@
+"""The test split, intervals, tables, predictions."""
