@@ -28,7 +28,7 @@ def write_run(folder: Path, seeds: Sequence[int] = (1111, 1112), epochs: int = 8
         text = "\n".join(json.dumps(line) for line in lines)
         (place / "log.jsonl").write_text(text + '\n{"kind": "ep', "utf-8")
         (place / "best").mkdir()
-        _json(place / "best" / "state.json", {"best_epoch": epochs - 2})
+        _json(place / "best" / "state.json", {"position": {"best_epoch": epochs - 2}})
         _json(place / "test.json", _scores(seed))
     _json(folder / "table.json", _table(seeds))
     access = {"time": "2026-01-02T03:04:05+00:00", "command": "evaluate", "seeds": list(seeds)}
@@ -43,20 +43,23 @@ def _json(path: Path, value: Mapping[str, Any]) -> None:
 def _record(seeds: Sequence[int]) -> dict[str, Any]:
     random = "regions: weights are random (seed 0)"
     return {
+        "format": 1,
         "model": "mm_orient",
-        "dataset": "memotion",
+        "preset": "paper_figure",
         "command": ["pipeline", "train", "mm_orient", "--dataset", "memotion"],
-        "config": {"data": {"dataset": "memotion", "stores": ["store"]}, "optimizer": {"lr": 1e-4}},
-        "features": {
+        "settings": {
+            "data": {"dataset": "memotion", "stores": ["store"]},
+            "optimizer": {"lr": 1e-4},
+        },
+        "fingerprints": {
             "tokens": {"feature": "bert", "fingerprint": "0123456789abcdef", "warnings": []},
             "regions": {"feature": "regions", "fingerprint": "fedcba98", "warnings": [random]},
         },
-        "selection": "val/mean/macro_f1",
-        "parameters": {"total": 44_930_570, "trainable": 44_930_570},
+        "monitor": "val/mean/macro_f1",
+        "parameters": {"total": 44_930_570, "trainable": 44_930_570, "parts": {"trunk": 1}},
         "versions": {"affectflow": "0.1.0", "torch": "2.14.1"},
-        "seeds": list(seeds),
-        "data_digest": "aa55aa55aa55aa55",
-        "status": "done",
+        "seeds": {str(seed): {"status": "done"} for seed in seeds},
+        "data": {"digest": "aa55aa55aa55aa55", "counts": {"train": 4000}},
     }
 
 
@@ -75,9 +78,9 @@ def _epoch(epoch: int, index: int) -> dict[str, Any]:
     return {
         "kind": "epoch",
         "epoch": epoch,
-        "train": {"loss": 0.9 + fall},
-        "val": {"loss": 1.0 + fall + 0.02 * epoch, **tasks},
-        "diagnostics": {**graphs, **entropies},
+        "step": 10 * epoch,
+        "train": {"loss": 0.9 + fall, "gradient/part/trunk": 0.5, **graphs, **entropies},
+        "val": {"loss": 1.0 + fall + 0.02 * epoch, "metrics": tasks, "means": graphs},
     }
 
 

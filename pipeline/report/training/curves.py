@@ -52,15 +52,9 @@ def _loss_pairs(names: Iterable[str]) -> dict[str, list[tuple[str, bool]]]:
     """Return title to (series, dashed): training and validation of one loss in one chart."""
     pairs: dict[str, list[tuple[str, bool]]] = {}
     for name in names:
-        parts = name.split("/")
-        is_loss = any(part == "loss" or part.endswith("_loss") for part in parts)
-        if not is_loss and "penalties" not in parts:
-            continue
-        dashed = parts[0] in ("val", "val_loss")
-        title = "/".join(part for part in parts if part not in ("train", "val")) or "loss"
-        pairs.setdefault(
-            title.replace("val_loss", "loss").replace("train_loss", "loss"), []
-        ).append((name, dashed))
+        split, _, title = name.partition("/")
+        if split in ("train", "val") and title.partition("/")[0] == "loss":
+            pairs.setdefault(title, []).append((name, split == "val"))
     return pairs
 
 
@@ -71,8 +65,8 @@ def _metrics(
     tasks: dict[str, dict[str, str]] = {}
     for name in dict.fromkeys(name for found in series.values() for name in found):
         parts = name.split("/")
-        if len(parts) == 3 and parts[0] == "val" and "loss" not in parts:
-            tasks.setdefault(parts[1], {})[parts[2]] = name
+        if len(parts) == 4 and parts[:2] == ["val", "metrics"] and parts[3] != "loss":
+            tasks.setdefault(parts[2], {})[parts[3]] = name
     majority = run.majority("val")
     for index, task in enumerate(sorted(tasks, key=lambda name: name != "mean")):
         charts = [

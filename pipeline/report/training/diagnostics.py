@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from ..context import Section
-from ..html import Child, Markup, element, folded, join, note
+from ..html import Markup, element, folded, join, note
 from ..numbers import decimal_text
 from ..tables import Rows, table
-from .charts import Line, chart_grid, line_chart, line_legend
-from .record import SeedRecord, Series, TrainingRecord
+from .charts import Line, Points, chart_grid, line_chart, line_legend
+from .record import SeedRecord, TrainingRecord
 
-_PREFIX = "diagnostics/"
 _GRAPH = "graph"
+# Kept apart by the name's first part: losses have charts of their own.
+_LOSSES = "loss"
+_FOLDED = ("gradient",)
+
+Histories: TypeAlias = Mapping[str, Mapping[str, Points]]
+"""Name to the points of ``train`` and ``val``."""
 
 
 def graphs(run: TrainingRecord) -> Section | None:
@@ -41,66 +47,66 @@ def _group(name: str) -> str:
     return name.partition("/")[0]
 
 
-def _series(run: TrainingRecord, wanted: Callable[[str], bool]) -> dict[str, Series]:
-    found: dict[str, Series] = {}
+def _series(run: TrainingRecord, wanted: Callable[[str], bool]) -> dict[str, Histories]:
+    found: dict[str, Histories] = {}
     for seed in run.seeds:
-        chosen = {name: points for name, points in diagnostics_of(seed).items() if wanted(name)}
+        chosen = {name: lines for name, lines in histories_of(seed).items() if wanted(name)}
         if chosen:
             found[seed.seed] = chosen
     return found
 
 
-def diagnostics_of(seed: SeedRecord) -> Series:
-    """Return the diagnostics of a seed over epochs, else over steps."""
-    for series in (seed.epochs, seed.steps):
-        found = {
-            name.partition(_PREFIX)[2]: points for name, points in series.items() if _PREFIX in name
-        }
-        if found:
-            return found
-    return {}
+def histories_of(seed: SeedRecord) -> Histories:
+    """Return what a seed logged per epoch beside losses and metrics, by name."""
+    found: dict[str, dict[str, Points]] = {}
+    for prefix, split in (("train/", "train"), ("val/means/", "val")):
+        for name, points in seed.epochs.items():
+            rest = name.removeprefix(prefix)
+            if rest != name and _group(rest) != _LOSSES:
+                found.setdefault(rest, {})[split] = points
+    return found
 
 
-def _names(found: Mapping[str, Series]) -> list[str]:
-    return list(dict.fromkeys(name for series in found.values() for name in series))
+def _names(found: Mapping[str, Histories]) -> list[str]:
+    return list(dict.fromkeys(name for histories in found.values() for name in histories))
 
 
-def _last_table(found: Mapping[str, Series]) -> Markup:
+def _last_table(found: Mapping[str, Histories]) -> Markup:
     """Return one row per graph with its last values, mean over seeds."""
     measures: dict[str, dict[str, float]] = {}
     for name in _names(found):
-        _, _, rest = name.partition("/")
-        graph, _, measure = rest.rpartition("/")
-        last = [series[name][-1][1] for series in found.values() if name in series]
-        measures.setdefault(graph or "all", {})[measure or rest] = sum(last) / len(last)
+        graph, _, measure = name.partition("/")[2].rpartition("/")
+        last = [_last(histories[name]) for histories in found.values() if name in histories]
+        measures.setdefault(graph or "all", {})[measure] = sum(last) / len(last)
     columns = list(dict.fromkeys(column for row in measures.values() for column in row))
     rows: Rows = [
         [graph, *(decimal_text(row.get(column)) for column in columns)]
         for graph, row in measures.items()
     ]
     heads = ("graph", *(column.replace("_", " ") for column in columns))
-    return join([table(heads, rows), note("At the end, mean over seeds.")])
+    words = "At the end of training, on val where it was measured there, mean over seeds."
+    return join([table(heads, rows), note(words)])
 
 
-def _charts(found: Mapping[str, Series]) -> Iterable[Markup]:
+def _last(lines: Mapping[str, Points]) -> float:
+    return (lines.get("val") or lines["train"])[-1][1]
+
+
+def _charts(found: Mapping[str, Histories]) -> Iterable[Markup]:
     seeds = {f"seed {seed}": (index, False) for index, seed in enumerate(found)}
+    yield line_legend({**seeds, "training": (0, False), "validation": (0, True)})
     groups: dict[str, list[str]] = {}
     for name in _names(found):
-        group, _, rest = name.partition("/")
-        title = f"{group}/{rest.rpartition('/')[0]}" if "/" in rest else group
-        groups.setdefault(title, []).append(name)
-    yield line_legend(seeds)
-    for index, (title, names) in enumerate(groups.items()):
-        charts = [
-            line_chart(
-                name,
-                [
-                    Line(seed, series[name], colour)
-                    for colour, (seed, series) in enumerate(found.items())
-                    if name in series
-                ],
-            )
-            for name in names
-        ]
-        body: Child = chart_grid(charts)
-        yield folded(element("span", title), body, open_=index < 4)
+        groups.setdefault(name.rpartition("/")[0] or name, []).append(name)
+    for title, names in groups.items():
+        charts = [line_chart(name, _lines(found, name)) for name in names]
+        opened = _group(title) not in _FOLDED
+        yield folded(element("span", title), chart_grid(charts), open_=opened)
+
+
+def _lines(found: Mapping[str, Histories], name: str) -> list[Line]:
+    return [
+        Line(f"{seed} {split}", points, colour, dashed=split == "val")
+        for colour, (seed, histories) in enumerate(found.items())
+        for split, points in histories.get(name, {}).items()
+    ]

@@ -18,7 +18,7 @@ _MAX_WARNINGS = 24
 def section(run: TrainingRecord) -> Section:
     """Return the section."""
     parts: list[Child] = [_facts(run), _features(run), _counts(run), _test_reads(run)]
-    parts.append(folded("resolved configuration", element("pre", _pretty(run.config))))
+    parts.append(folded("resolved configuration", element("pre", _pretty(run.settings))))
     parts.append(folded("run.json", element("pre", _pretty(run.record))))
     return Section("provenance", "What it rests on", join(parts))
 
@@ -29,8 +29,8 @@ def _facts(run: TrainingRecord) -> Markup:
     pairs: list[tuple[str, Child]] = [
         ("model", code(run.model)),
         ("dataset", code(run.dataset)),
-        ("data digest", _code(record.get("data_digest") or record.get("digest"))),
-        ("chosen by", _code(run.selection)),
+        ("data digest", _code((record.get("data") or {}).get("digest"))),
+        ("chosen by", _code(run.monitor)),
         ("parameters", _parameters(record.get("parameters"))),
         ("hardware", _words(record.get("hardware"))),
         ("command", _code(_command(record.get("command")))),
@@ -80,8 +80,8 @@ def _features(run: TrainingRecord) -> Child:
 
 
 def _counts(run: TrainingRecord) -> Child:
-    counts = run.record.get("counts")
-    if not isinstance(counts, Mapping) or not counts:
+    counts = (run.record.get("data") or {}).get("counts")
+    if not counts:
         return None
     return folded("counts of the data", element("pre", _pretty(counts)))
 
@@ -121,7 +121,6 @@ def _all_warnings(run: TrainingRecord, warning: str) -> Iterator[str]:
         for text in found.get("warnings") or ():
             yield f"{role}: {text}"
     yield warning
-    yield from map(str, run.record.get("warnings") or ())
     table_found = run.table or {}
     yield from map(str, table_found.get("flags") or ())
     if len(run.test_reads) > 1:

@@ -62,8 +62,8 @@ class SeedRecord:
     @property
     def best_epoch(self) -> int | None:
         """Epoch of the best checkpoint."""
-        state = read_json(self.folder / "best" / "state.json") or {}
-        value = state.get("best_epoch", state.get("epoch"))
+        state = read_json(self.folder / "best" / "state.json", ("position",)) or {"position": {}}
+        value = state["position"].get("best_epoch")
         return value if isinstance(value, int) else None
 
     @property
@@ -94,8 +94,8 @@ class TrainingRecord:
     @property
     def dataset(self) -> str:
         """Name of the dataset."""
-        data = self.config.get("data") or {}
-        return str(self.record.get("dataset") or data.get("dataset") or self.folder.parent.name)
+        data = self.settings.get("data") or {}
+        return str(data.get("dataset") or self.folder.parent.name)
 
     @property
     def model(self) -> str:
@@ -103,22 +103,21 @@ class TrainingRecord:
         return str(self.record.get("model") or self.name.rpartition("-")[0])
 
     @property
-    def config(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, Any]:
         """The resolved configuration, by owner."""
-        found = self.record.get("config")
+        found = self.record.get("settings")
         return found if isinstance(found, Mapping) else {}
 
     @property
     def features(self) -> Mapping[str, Mapping[str, Any]]:
         """Role to feature, fingerprint and warnings."""
-        found = self.record.get("features")
+        found = self.record.get("fingerprints")
         return found if isinstance(found, Mapping) else {}
 
     @property
-    def selection(self) -> str:
-        """Metric that chose the best epoch, for example ``val/mean/macro_f1``."""
-        trainer = self.config.get("trainer") or {}
-        return str(self.record.get("selection") or trainer.get("selection") or "")
+    def monitor(self) -> str:
+        """Number that chose the best epoch, for example ``val/mean/macro_f1``."""
+        return str(self.record.get("monitor") or "")
 
     @property
     def test_reads(self) -> list[Mapping[str, Any]]:
@@ -141,7 +140,6 @@ class TrainingRecord:
             task: {name: cell.get("majority") for name, cell in facts["metrics"].items()}
             for task, facts in found["tasks"].items()
         }
-        known = known or self.record.get("majority", {}).get(split, {})
         return {
             task: {name: value for name, value in cells.items() if value is not None}
             for task, cells in known.items()

@@ -39,7 +39,7 @@ def _how(run: TrainingRecord, found: Mapping[str, Any]) -> Markup:
         "mean ± sample standard deviation over seeds. ",
         f"Intervals: {found['interval']}. " if found.get("interval") else "",
         "The best epoch was chosen by ",
-        f"{run.selection}. " if run.selection else "a metric on val. ",
+        f"{run.monitor}. " if run.monitor else "a metric on val. ",
         f"Batches: {found['batch_policy']}. " if found.get("batch_policy") else "",
     ]
     if found.get("thresholds"):
