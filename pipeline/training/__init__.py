@@ -1,0 +1,1 @@
+"""From cached features to fair numbers; see README.md."""
