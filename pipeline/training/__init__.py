@@ -1,1 +1,1 @@
-"""From cached features to fair numbers; see README.md."""
+"""From cached features to trained models: data, loader, trainer, metrics."""
