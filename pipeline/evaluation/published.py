@@ -1,81 +1,79 @@
-"""Numbers that others published, kept apart from ours; data lie in data_manifests/published/."""
+"""Numbers that others published, kept apart from ours and always shown with their source.
+
+They are data: ``published_numbers/<dataset>.yaml``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ..config import Config
-from ..errors import ManifestError
-from ..manifest import MANIFEST_FOLDER
+from ..config import Config, parse
 
-
-class PublishedRow(Config):
-    """One method: a value per column, None where none was published."""
-
-    method: str
-    values: tuple[float | None, ...]
-
-
-class MajorityRow(Config):
-    """What always saying the largest class gives, in the unit of the table."""
-
-    title: str
-    values: tuple[float | None, ...]
+FOLDER = Path(__file__).resolve().parent / "published_numbers"
 
 
 class PublishedTable(Config):
     """One published table.
 
     Attributes:
-        title: What it shows.
-        source: Where it was printed.
-        metric: Name of the metric as used here.
-        printed_as: Its name in the source, with the unit.
+        title: What it is.
+        source: Where the numbers stand.
+        mark: How sure we are that they stand there so.
+        metric: What was measured, and the unit.
+        columns: Tasks.
+        rows: Method to one number per column; None where none was given.
         note: What a reader must know before comparing.
-        columns: Heads of the columns.
-        rows: Methods.
-        majority: Baseline in the same unit.
     """
 
     title: str
-    source: str
+    source: str = Field(min_length=1)
+    mark: str = Field(min_length=1)
     metric: str
-    printed_as: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, tuple[float | None, ...]]
     note: str = ""
-    columns: tuple[str, ...] = Field(min_length=1)
-    rows: tuple[PublishedRow, ...] = Field(min_length=1)
-    majority: MajorityRow | None = None
 
     @model_validator(mode="after")
-    def _full_rows(self) -> PublishedTable:
-        found: Sequence[PublishedRow | MajorityRow] = self.rows
-        for row in (*found, *([self.majority] if self.majority else [])):
-            if len(row.values) != len(self.columns):
-                raise ValueError(f"{len(row.values)} values for {len(self.columns)} columns")
+    def _rectangular(self) -> PublishedTable:
+        for name, values in self.rows.items():
+            if len(values) != len(self.columns):
+                raise ValueError(f"row '{name}' has {len(values)} values, not {len(self.columns)}")
         return self
 
+    def markdown(self) -> str:
+        """Return the table under a heading that says that it is published, with its source."""
+        lines = [f"#### Published, not measured here: {self.title}", ""]
+        lines += [f"Source: {self.source} ({self.mark}). Metric: {self.metric}."]
+        lines += [self.note] if self.note else []
+        lines += ["", "| method | " + " | ".join(self.columns) + " |"]
+        lines.append("|---|" + "---:|" * len(self.columns))
+        for name, values in self.rows.items():
+            cells = ("–" if value is None else f"{value:.2f}" for value in values)
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        return "\n".join(lines)
 
-class Published(Config):
-    """Everything published on one dataset."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as JSON values, marked as published."""
+        return {"published": True, **self.model_dump(mode="json")}
 
-    dataset: str
+
+class _File(Config):
     tables: tuple[PublishedTable, ...]
 
 
-def published_on(dataset: str) -> tuple[PublishedTable, ...]:
-    """Return the published tables of a dataset; empty where there are none.
+def published(dataset: str) -> tuple[PublishedTable, ...]:
+    """Return the published tables of a dataset; none where there is no file.
 
     Raises:
-        ManifestError: The file does not validate.
+        ConfigError: The file does not validate.
     """
-    path = MANIFEST_FOLDER / "published" / f"{dataset}.yaml"
-    # A dataset's name has been validated, but it may also be a path to a manifest of one's own.
-    if "/" in dataset or not path.is_file():
+    known = {path.stem: path for path in FOLDER.glob("*.yaml")}
+    if dataset not in known:
         return ()
-    try:
-        return Published.model_validate(yaml.safe_load(path.read_text("utf-8"))).tables
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ManifestError(f"'{path.name}' of the published numbers: {error}") from None
+    values = yaml.safe_load(known[dataset].read_text(encoding="utf-8"))
+    return parse(_File, values, f"published numbers of '{dataset}'").tables
