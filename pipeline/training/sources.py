@@ -141,6 +141,8 @@ def record(source: Source) -> dict[str, object]:
         "modality": spec.modality,
         "rows": source.folder.counts(),
         "warnings": list(source.warnings),
+        # What new data are compared with: their fingerprints never equal those of other samples.
+        "recipe": source.folder.spec["recipe"],
     }
 
 

@@ -30,7 +30,7 @@ def write_run(folder: Path, seeds: Sequence[int] = (1111, 1112), epochs: int = 8
         (place / "best").mkdir()
         _json(place / "best" / "state.json", {"position": {"best_epoch": epochs - 2}})
         _json(place / "test.json", _scores(seed))
-    _json(folder / "table.json", _table(seeds))
+    _json(folder / "table-test.json", _table(seeds))
     access = {"time": "2026-01-02T03:04:05+00:00", "command": "evaluate", "seeds": list(seeds)}
     (folder / "test-access.jsonl").write_text(json.dumps(access) + "\n", "utf-8")
     return folder
@@ -85,38 +85,63 @@ def _epoch(epoch: int, index: int) -> dict[str, Any]:
 
 
 def _scores(seed: int) -> dict[str, Any]:
-    confusions = {
+    return {"split": "test", "seed": seed, "results": {}, "confusions": _confusions()}
+
+
+def _confusions() -> list[dict[str, Any]]:
+    counts = {
         "sentiment": [[2, 3, 45], [1, 14, 80], [4, 21, 230]],
         "sarcasm": [[0, 90], [0, 310]],
     }
-    tasks = {
-        name: {"classes": classes, "confusion": confusions[name], "metrics": {"accuracy": 0.6}}
-        for name, classes in CLASSES.items()
-    }
-    return {"split": "test", "seed": seed, "tasks": tasks}
+    scores = {"precision": 0.4, "recall": 0.5, "f1": 0.44, "support": 100, "predicted": 90}
+    return [
+        {
+            "task": task,
+            "view": "",
+            "classes": classes,
+            "counts": counts[task],
+            "per_class": [{"class": name, **scores} for name in classes],
+        }
+        for task, classes in CLASSES.items()
+    ]
 
 
 def _table(seeds: Sequence[int]) -> dict[str, Any]:
-    cell = {"mean": 0.412, "std": 0.011, "low": 0.381, "high": 0.446, "majority": 0.249}
-    same = {"mean": 0.775, "std": 0.0, "low": 0.735, "high": 0.811, "majority": 0.775}
-    per_class = [
-        {"class": name, "support": 100, "precision": 0.4, "recall": 0.5, "f1": 0.44}
-        for name in CLASSES["sentiment"]
-    ]
-    tasks = {
-        "mean": {"metrics": {"macro_f1": cell, "accuracy": same}},
-        "sentiment": {
-            "labelled": 400,
-            "metrics": {"accuracy": {**cell, "majority": 0.5}, "macro_f1": cell},
-            "per_class": per_class,
-        },
-        "sarcasm": {"labelled": 400, "metrics": {"macro_f1": same}},
+    ours = {"mean": 0.412, "std": 0.011, "values": {str(seed): 0.412 for seed in seeds}}
+    same = {"mean": 0.775, "std": 0.0, "values": {str(seed): 0.775 for seed in seeds}}
+    around = {"value": 0.412, "low": 0.381, "high": 0.446}
+    scored = {
+        "mean": {"accuracy": same, "macro_f1": ours},
+        "sentiment": {"accuracy": ours, "macro_f1": ours, "ece": same, "n": same},
+        "sarcasm": {"macro_f1": same},
     }
+    majority = {
+        "mean": {"accuracy": {"mean": 0.775}, "macro_f1": {"mean": 0.249}},
+        "sentiment": {"accuracy": {"mean": 0.5}, "macro_f1": {"mean": 0.249}},
+        "sarcasm": {"macro_f1": {"mean": 0.775}},
+    }
+    flag = {
+        "kind": "equals_constant",
+        "task": "sarcasm",
+        "view": "",
+        "message": "the scores are those of a constant classifier",
+    }
+    run = {
+        "name": "mm_orient",
+        "kind": "model",
+        "results": scored,
+        "intervals": {"mean": {"macro_f1": around}, "sentiment": {"macro_f1": around}},
+        "flags": [flag],
+    }
+    columns = [(task, name) for task, found in majority.items() for name in found]
     return {
         "split": "test",
-        "seeds": list(seeds),
-        "interval": "95 %, 1,000 bootstrap resamples of the samples",
-        "batch_policy": "running: batches of 120 in dataset order",
-        "flags": ["sarcasm: the scores are those of a constant classifier"],
-        "tasks": tasks,
+        "columns": columns,
+        "rows": [{"name": "majority", "kind": "baseline", "results": majority}, run],
+        "labelled": {"sentiment": 400, "sarcasm": 400},
+        "confusions": {str(seed): _confusions() for seed in seeds},
+        "notes": [
+            "Intervals: 95 %, 1,000 bootstrap resamples.",
+            "Batches: running: batches of 120.",
+        ],
     }

@@ -23,9 +23,8 @@ def section(run: TrainingRecord) -> Section | None:
     for seed in run.seeds:
         scores = seed.scores(split)
         seeds += scores is not None
-        for task, facts in ((scores or {}).get("tasks") or {}).items():
-            if facts.get("confusion"):
-                _add(found, task, facts)
+        for facts in (scores or {}).get("confusions") or ():
+            _add(found, f"{facts['task']} {facts['view']}".strip(), facts)
     if not found:
         return None
     boxes = [_matrix(task, classes, counts) for task, (classes, counts) in found.items()]
@@ -38,7 +37,7 @@ def section(run: TrainingRecord) -> Section | None:
 
 
 def _add(found: dict[str, tuple[list[str], np.ndarray]], task: str, facts: dict[str, Any]) -> None:
-    counts = np.asarray(facts["confusion"], np.int64)
+    counts = np.asarray(facts["counts"], np.int64)
     if task in found:
         found[task] = (found[task][0], found[task][1] + counts)
     else:

@@ -18,6 +18,7 @@ from . import attention, confusion, curves, diagnostics, provenance, scores
 from .attention import AttentionSample
 from .record import TrainingRecord
 
+PAGE_NAME = "report.html"
 _STYLES = ("style.css", "training/style.css")
 
 
@@ -121,17 +122,14 @@ def _size(run: TrainingRecord) -> str:
 
 def _best_tile(run: TrainingRecord) -> list[Child]:
     """Return the headline score: the mean over tasks, else the first task, by macro-F1 or MAE."""
-    found = run.table
-    if found is None:
+    table = run.table
+    if table is None:
         return []
-    tasks = found["tasks"]
-    task = "mean" if "mean" in tasks else next(iter(tasks), None)
-    if task is None or not tasks[task]["metrics"]:
-        return []
-    metric = scores.ordered(tasks[task]["metrics"])[0]
-    cell = tasks[task]["metrics"][metric]
-    detail = f"majority {scores.score(cell.get('majority'))}, {found['split']} split"
-    return [_tile(f"{task} {metric}", scores.score(cell.get("mean")), detail)]
+    task, metric = scores.headline(table)
+    cell = scores.cells(table, task)[metric]
+    unit = " %" if cell.described.kind == "share" else ""
+    detail = f"majority {cell.text(cell.majority)}{unit}, {table['split']} split"
+    return [_tile(f"{task} {cell.title}", f"{cell.text(cell.mean)}{unit}", detail)]
 
 
 def _tile(name: str, value: str, detail: str) -> Markup:

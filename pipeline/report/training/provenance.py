@@ -10,7 +10,7 @@ from ..context import Section
 from ..html import Child, Markup, code, element, folded, join, note
 from ..numbers import count_text
 from ..tables import Rows, facts, table
-from .record import TrainingRecord
+from .record import TrainingRecord, flags_of
 
 _MAX_WARNINGS = 24
 
@@ -121,8 +121,8 @@ def _all_warnings(run: TrainingRecord, warning: str) -> Iterator[str]:
         for text in found.get("warnings") or ():
             yield f"{role}: {text}"
     yield warning
-    table_found = run.table or {}
-    yield from map(str, table_found.get("flags") or ())
+    if run.table is not None:
+        yield from flags_of(run.table)
     if len(run.test_reads) > 1:
         yield f"The test split was read {len(run.test_reads)} times for this run."
     by_text: dict[str, list[str]] = {}

@@ -41,7 +41,7 @@ class SeedRecord:
 
     def scores(self, split: str) -> Mapping[str, Any] | None:
         """Return what `pipeline evaluate` wrote about a split, None when it did not."""
-        return read_json(self.folder / scores_name(split), ("tasks",))
+        return read_json(self.folder / scores_name(split), ("results",))
 
     @cached_property
     def epochs(self) -> Series:
@@ -124,26 +124,30 @@ class TrainingRecord:
         """One entry for each time the test split was read."""
         return list(read_lines(self.folder / ACCESS_NAME))
 
-    @property
+    @cached_property
     def table(self) -> Mapping[str, Any] | None:
-        """Mean and spread over seeds as `pipeline evaluate` wrote them: of test, else of val."""
-        for split in ("test", "val"):
-            found = read_json(self.folder / table_name(split), ("split", "tasks"))
-            if found is not None:
+        """Mean and spread over seeds: as evaluated on test, else on val, else the trainer's."""
+        for name in ("table-test.json", "table-val.json", "table.json"):
+            found = read_json(self.folder / name, ("split", "rows"))
+            if found is not None and _row(found, "baseline") and _row(found, "model"):
                 return found
         return None
 
     def majority(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """Return the majority baseline on a split, task to metric to value, where it is known."""
-        found = read_json(self.folder / table_name(split), ("split", "tasks")) or {"tasks": {}}
-        known = {
-            task: {name: cell.get("majority") for name, cell in facts["metrics"].items()}
-            for task, facts in found["tasks"].items()
-        }
-        return {
-            task: {name: value for name, value in cells.items() if value is not None}
-            for task, cells in known.items()
-        }
+        for name in (f"table-{split}.json", "table.json"):
+            found = read_json(self.folder / name, ("split", "rows"))
+            row = _row(found, "baseline") if found and found["split"] == split else None
+            if row is not None:
+                return {
+                    task: {
+                        name: cell["mean"]
+                        for name, cell in cells.items()
+                        if cell["mean"] is not None
+                    }
+                    for task, cells in row["results"].items()
+                }
+        return {}
 
     def scored_split(self) -> str | None:
         """Return ``test`` when any seed was evaluated on it, else ``val``, else None."""
@@ -158,9 +162,25 @@ def scores_name(split: str) -> str:
     return "test.json" if split == "test" else f"evaluation-{split}.json"
 
 
-def table_name(split: str) -> str:
-    """Return the file with mean and spread over the seeds."""
-    return "table.json" if split == "test" else f"table-{split}.json"
+def _row(table: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    """Return the row of the baseline or of the run."""
+    return next((row for row in table["rows"] if row.get("kind") == kind), None)
+
+
+def rows_of(table: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the baseline's row and the run's; `TrainingRecord.table` has both."""
+    baseline, model = _row(table, "baseline"), _row(table, "model")
+    assert baseline is not None
+    assert model is not None
+    return baseline, model
+
+
+def flags_of(table: Mapping[str, Any]) -> list[str]:
+    """Return what was found wrong with the run's predictions."""
+    return [
+        f"{flag['task']} {flag['view']}".strip() + f": {flag['message']}"
+        for flag in rows_of(table)[1].get("flags", ())
+    ]
 
 
 def is_training_run(folder: Path) -> bool:

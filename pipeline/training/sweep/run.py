@@ -10,6 +10,7 @@ from ...errors import InvalidInput
 from ..experiment import train
 from ..journal import Watcher
 from ..metrics import is_maximised
+from ..run_folder import RunFolder
 from ..settings import resolve
 from .trials import Finding, Runner, Sweep
 
@@ -32,7 +33,7 @@ def trial_runner(sweep: Sweep, stores: Sequence[Path], runs: Path, watch: Watche
         values = {seed: facts["best"] for seed, facts in outcome.seeds.items()}
         if any(value is None for value in values.values()):
             raise InvalidInput(f"run '{outcome.folder.name}' has no validated epoch")
-        monitor = str(outcome.table["monitor"])
+        monitor = str(RunFolder(outcome.folder).record()["monitor"])
         return Finding(outcome.folder.name, values, monitor, is_maximised(monitor))
 
     return run

@@ -22,6 +22,7 @@ from affectflow.pipeline.report.training.attention import (
 from affectflow.pipeline.report.training.charts import Line, line_chart, ticks
 from affectflow.pipeline.report.training.page import Looks, render, write_training_report
 from affectflow.pipeline.report.training.record import TrainingRecord, read_run
+from affectflow.pipeline.report.training.scores import Cell
 
 VOID = {"meta", "img", "rect", "input", "br", "hr"}
 
@@ -97,7 +98,7 @@ def test_every_part_of_a_finished_run_is_there(run: TrainingRecord) -> None:
 
 
 def test_published_numbers_stand_in_a_box_of_their_own(run: TrainingRecord) -> None:
-    page = str(scores.section(run).body)  # type: ignore[union-attr]
+    page = str(scores.section(run).body)
     ours, theirs = page.split("Published numbers")
     assert "49.94" not in ours
     assert 'class="published"' in theirs
@@ -106,20 +107,24 @@ def test_published_numbers_stand_in_a_box_of_their_own(run: TrainingRecord) -> N
 
 
 def test_majority_stands_beside_every_score(run: TrainingRecord) -> None:
-    page = str(scores.section(run).body)  # type: ignore[union-attr]
-    heads = re.findall(r"<th>metric</th><th>majority</th>", page)
-    assert len(heads) == len((run.table or {})["tasks"])
-    assert "0.412</b> ± 0.011" in page
-    assert "0.381 … 0.446" in page
+    page = str(scores.section(run).body)
+    assert page.count("<th>metric</th><th>majority</th>") == 4
+    assert "<td>24.90</td><td><b>41.20</b> ± 1.10</td><td>38.10 … 44.60</td>" in page
+    # What is no share is printed as it is, and counts are no scores.
+    assert "<td>ECE</td><td>–</td><td><b>0.7750</b>" in page
+    assert "<td>n</td>" not in page
 
 
 def test_gain_is_good_only_when_the_interval_excludes_the_majority() -> None:
-    clear = {"mean": 0.5, "low": 0.45, "high": 0.55, "majority": 0.4}
-    unsure = {**clear, "low": 0.35}
-    lower_is_better = {"mean": 1.2, "low": 1.1, "high": 1.3, "majority": 1.0, "direction": "min"}
-    assert "good" in scores._gain(clear)
-    assert "fair" in scores._gain(unsure)
-    assert "bad" in scores._gain(lower_is_better)
+    clear = Cell("macro_f1", 0.5, low=0.45, high=0.55, majority=0.4)
+    unsure = Cell("macro_f1", 0.5, low=0.35, high=0.55, majority=0.4)
+    worse = Cell("mae", 1.2, low=1.1, high=1.3, majority=1.0)
+    better = Cell("mae", 0.8, low=0.7, high=0.9, majority=1.0)
+    kinds = [
+        re.findall(r"chip (\w+)", str(scores.gain(cell)))[0]
+        for cell in (clear, unsure, worse, better)
+    ]
+    assert kinds == ["good", "fair", "bad", "good"]
 
 
 def test_confusions_of_all_seeds_are_summed(run: TrainingRecord) -> None:
@@ -158,7 +163,7 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
 def test_damaged_and_foreign_content_is_left_out(run: TrainingRecord) -> None:
     seed = run.seeds[0].folder
     (seed / "test.json").write_text("{torn", "utf-8")
-    (run.folder / "table.json").write_text("[]", "utf-8")
+    (run.folder / "table-test.json").write_text("[]", "utf-8")
     page = render(read_run(run.folder), Looks())
     assert "Not evaluated yet" in page
     assert ">230<small>" in page
