@@ -1,1 +1,1 @@
-"""Layers that more than one model is built from."""
+"""What several models share: masks, attention on packed or padded sequences, graphs, heads."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from . import show
+
 Watcher = Callable[[Mapping[str, Any]], None]
 
 
@@ -44,7 +46,7 @@ def display(quiet: bool) -> Iterator[Watcher]:
 
 def _tell(entry: Mapping[str, Any], say: Callable[[str], None]) -> None:
     if entry["kind"] == "seed":
-        say(f"seed {entry['seed']}: {entry['state']}")
+        say(f"seed {entry['seed']}: {entry['folder']}")
     elif entry["kind"] == "epoch":
         train, val = entry["train"].get("loss", 0.0), entry["val"].get("loss", 0.0)
         star = " *" if entry["improved"] else ""
@@ -56,3 +58,24 @@ def _tell(entry: Mapping[str, Any], say: Callable[[str], None]) -> None:
         say(f"warning: {entry['message']}")
     elif entry["kind"] == "end":
         say(f"ended: {entry['reason']}; best epoch {entry['best_epoch']}")
+
+
+def print_table(table: Mapping[str, Any]) -> None:
+    """Print `table.json`: metrics in rows, majority and models in columns."""
+    rows = table["rows"]
+    lines = [
+        (task, metric, *(_cell(row["results"].get(task, {}).get(metric)) for row in rows))
+        for task, metric in table["columns"]
+    ]
+    names = ("task", "metric", *(row["name"] for row in rows))
+    show.print_table(f"{table['title']}, split {table['split']}", names, lines)
+    for row in rows:
+        for flag in row["flags"]:
+            typer.echo(f"{row['name']}, {flag['task']}: {flag['message']}")
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    if not found or found["mean"] is None:
+        return "n/a"
+    spread = "" if found["std"] is None else f" ± {found['std']:.4f}"
+    return f"{found['mean']:.4f}{spread}"

@@ -18,7 +18,8 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..training.metrics.classification import Floats, ones
-from ..training.metrics.compute import (
+from ..training.metrics.families import TaskLike, score_task, views_of
+from ..training.metrics.results import (
     MEAN,
     Array,
     Results,
@@ -26,7 +27,6 @@ from ..training.metrics.compute import (
     mean_over_tasks,
     resampled,
 )
-from ..training.metrics.families import TaskLike, score_task, views_of
 
 
 def constant_values(

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 from ..training.metrics.classification import Floats, ones
-from ..training.metrics.compute import Array, resampled
 from ..training.metrics.families import TaskLike
 from ..training.metrics.names import METRICS
+from ..training.metrics.results import Array, resampled
 
 Draws: TypeAlias = dict[tuple[str, str], Floats]
 _CHUNK_CELLS = 2_000_000

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..training.metrics.classification import per_class
-from ..training.metrics.compute import Array, labelled
 from ..training.metrics.families import TaskLike, views_of
+from ..training.metrics.results import Array, labelled
 
 
 @dataclass(frozen=True, slots=True)

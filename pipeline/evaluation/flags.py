@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..training.metrics.classification import ones
-from ..training.metrics.compute import Array, labelled
 from ..training.metrics.families import TaskLike, views_of
+from ..training.metrics.results import Array, labelled
 from ..training.metrics.views import View, score_view
 
 NEAR_POINTS = 0.1

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidInput, StoreError
 from ..store.layout import written_whole
-from ..training.metrics.compute import Array, check_logits, labelled, predictions_of
+from ..training.metrics.results import Array, check_logits, labelled, predictions_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -184,14 +184,15 @@ def _number(value: float, metric: str) -> str:
 
 def _grouped(columns: Sequence[Column]) -> list[tuple[Column, ...]]:
     """Put Has0 and Non0 of the same score into one cell, so that both are always read."""
-    result = []
+    result: list[tuple[Column, ...]] = []
     taken: set[Column] = set()
-    for task, metric in columns:
-        if (task, metric) in taken:
+    for column in columns:
+        if column in taken:
             continue
-        other = (task, metric.replace("has0_", "non0_"))
-        pair = other != (task, metric) and other in columns
-        group = ((task, metric), other) if pair else ((task, metric),)
+        task, metric = column
+        score = metric.removeprefix("has0_").removeprefix("non0_")
+        pair = ((task, f"has0_{score}"), (task, f"non0_{score}"))
+        group = pair if column in pair and set(pair) <= set(columns) else (column,)
         taken.update(group)
         result.append(group)
     return result

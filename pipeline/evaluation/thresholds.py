@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 from ..training.metrics.classification import Floats, scores
-from ..training.metrics.compute import Array, check_logits, labelled, predictions_of
 from ..training.metrics.families import TaskLike
+from ..training.metrics.results import Array, check_logits, labelled, predictions_of
 
 Criterion: TypeAlias = Literal["macro_f1", "weighted_f1", "accuracy"]
 SPLIT = "val"
@@ -83,7 +83,7 @@ def tune_thresholds(
         if margins is None:
             continue
         there = labelled(task, labels[task.name])
-        truth = labels[task.name][there].reshape(int(there.sum()), -1).astype(np.int64)
+        truth = labels[task.name][there].astype(np.int64).reshape(-1, margins.shape[1])
         found = [
             _best(margin, codes, criterion)
             for margin, codes in zip(margins[there].T, truth.T, strict=True)

@@ -18,6 +18,7 @@ from affectflow.models.batch import Task
 from ..errors import StoreError
 from ..records import source_key
 from ..store.api import Store
+from ..store.finite import nonfinite_rows
 from ..store.samples_view import SamplesView
 from ..store.view import View
 from .buffers import BufferPool
@@ -59,11 +60,13 @@ class Located:
         source: The feature.
         views: Of the samples, then of the augmented samples where they have this feature.
         num_valid: Entries that count by key, for a fixed shape, where recorded.
+        nonfinite: NaN and infinite values by key, where there are any.
     """
 
     source: Source
     views: list[View]
     num_valid: Mapping[str, int] | None
+    nonfinite: Mapping[str, int]
     positions: list[dict[str, int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,11 +79,19 @@ class Located:
             rows: The rows.
             names: Keys of the samples table.
         """
-        own = len(self.views) > 1
-        which = np.where(rows.augmented, int(own), 0)
-        sought = rows.keys if own else names[rows.sources]
+        which = np.where(rows.augmented, len(self.views) - 1, 0)
+        sought = self.keys(rows, names)
         found = [self.positions[view].get(key, -1) for view, key in zip(which, sought, strict=True)]
         return which, np.asarray(found, np.int64).reshape(len(rows.keys))
+
+    def keys(self, rows: Rows, names: np.ndarray) -> np.ndarray:
+        """Return (N,) keys under which the values lie: an augmented sample's own, or its source's.
+
+        Args:
+            rows: The rows.
+            names: Keys of the samples table.
+        """
+        return rows.keys if len(self.views) > 1 else names[rows.sources]
 
 
 def assemble(
@@ -100,17 +111,15 @@ def assemble(
     for name in choose_tasks(samples, config.tasks) if labelled else ():
         task, labels[name] = read_labels(samples, name, wanted)
         tasks.append(task)
-    located = {
-        role: Located(source, source.views(), source.num_valid())
-        for role, source in sources.items()
-    }
+    located = {role: _locate(source) for role, source in sources.items()}
     needed = frozenset(sources) - optional if config.missing == "drop" else frozenset()
     builder = _Builder(config, universe, located, labels, needed)
     opened = {name: builder.split(name) for name in splits}
     if labelled:
         for split in opened.values():
             _check_labels(split, config.dataset)
-    return tuple(tasks), opened, {"left_out": universe.left_out, "splits": builder.counts}
+    counts = {"left_out": universe.left_out, "splits": builder.counts}
+    return tuple(tasks), opened, {**counts, "nonfinite_as_zero": builder.nonfinite}
 
 
 def find_samples(config: DataConfig, stores: Sequence[Store]) -> SamplesView:
@@ -119,6 +128,14 @@ def find_samples(config: DataConfig, stores: Sequence[Store]) -> SamplesView:
         if any(store.path.glob(f"samples/{config.dataset}@*/_samples.json")):
             return store.samples(config.dataset, config.samples)
     return stores[0].samples(config.dataset, config.samples)
+
+
+def _locate(source: Source) -> Located:
+    views = source.views()
+    nonfinite: dict[str, int] = {}
+    for view in views:
+        nonfinite.update(nonfinite_rows(view, source.cache))
+    return Located(source, views, source.num_valid(), nonfinite)
 
 
 class _Universe:
@@ -156,6 +173,7 @@ class _Builder:
         self._needed = needed
         self._pool = BufferPool()
         self.counts: dict[str, Any] = {}
+        self.nonfinite: dict[str, dict[str, int]] = {}
 
     def split(self, name: str) -> SplitData:
         """Return one split.
@@ -236,23 +254,43 @@ class _Builder:
             file[here] = [place[shard] for shard in view.shards[at].tolist()]
             offset[here], length[here] = view.offsets[at], view.lengths[at]
             base += len(place)
+        keys = item.keys(rows, self._universe.keys)
         shape = spec.shape
         if not spec.ragged and len(shape) > 1:
             shape = (min(int(shape[0] or 0), limit or int(shape[0] or 0)), *shape[1:])
-            length[file >= 0] = shape[0]
+            length[file >= 0] = int(shape[0] or 0)
         elif limit is not None:
             length = np.minimum(length, limit)
         return Column(
             spec, shape, self._config.dtype == "stored", tuple(paths), file, offset, length,
-            _valid(item, rows, self._universe.keys, length), np.zeros(len(where), bool), self._pool,
+            _valid(item, keys, length), self._nonfinite(role, keys, file), self._pool,
         )  # fmt: skip
 
+    def _nonfinite(self, role: str, keys: np.ndarray, file: np.ndarray) -> np.ndarray:
+        """Return (N,) bool: rows with values that are not finite; count them, or refuse."""
+        item = self._located[role]
+        if not item.nonfinite:
+            return np.zeros(len(keys), bool)
+        counts = np.asarray([item.nonfinite.get(key, 0) for key in keys], np.int64)
+        flagged = (counts > 0) & (file >= 0)
+        if flagged.any() and self._config.nonfinite == "error":
+            first = int(np.flatnonzero(flagged)[0])
+            message = (
+                f"feature '{item.source.folder.name}' (role {role}) has NaN or infinite values in "
+                f"{int(flagged.sum())} of {len(keys)} rows, first '{keys[first]}' with "
+                f"{int(counts[first])}"
+            )
+            raise StoreError(message, "extract it again, or take them as 0: data.nonfinite=zero")
+        found = self.nonfinite.setdefault(role, {"rows": 0, "values": 0})
+        found["rows"] += int(flagged.sum())
+        found["values"] += int(counts[flagged].sum())
+        return flagged
 
-def _valid(item: Located, rows: Rows, names: np.ndarray, length: np.ndarray) -> np.ndarray:
+
+def _valid(item: Located, keys: np.ndarray, length: np.ndarray) -> np.ndarray:
     """Return how many entries of each row count."""
     if item.num_valid is None:
         return length.copy()
-    keys = rows.keys if len(item.views) > 1 else names[rows.sources]
     counts = [item.num_valid.get(key, size) for key, size in zip(keys, length, strict=True)]
     return np.minimum(np.asarray(counts, np.int64).reshape(len(length)), length)
 
@@ -283,7 +321,9 @@ def _digest(
         little = labels[task].astype(labels[task].dtype.newbyteorder("<"))
         whole.update(f"\n{task}:{labels[task].shape}".encode() + little.tobytes())
     for role in sorted(columns):
-        prints = [view.folder.fingerprint for view in located[role].views]
+        # What the augmented samples are made of matters where there are some.
+        views = located[role].views[: 1 + int(rows.augmented.any())]
+        prints = [view.folder.fingerprint for view in views]
         name, column = located[role].source.folder.name, columns[role]
         whole.update(f"\n{role}={name}@{prints}:{column.shape}:{column.output_dtype}".encode())
         whole.update(column.valid.astype("<i8").tobytes())

@@ -6,6 +6,7 @@ all its samples together, ``rest = shape[1:]``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -90,7 +91,7 @@ class Column:
     def _fixed(self, rows: np.ndarray) -> Tensor:
         shape = [int(size or 0) for size in self.shape]
         values = self.pool.take((len(rows), *shape), self.output_dtype)
-        width = int(np.prod(shape, dtype=np.int64))
+        width = math.prod(shape)
         self._fill(values, rows, np.arange(len(rows), dtype=np.int64) * width)
         values[self.file[rows] < 0] = 0
         return self._finite(torch.from_numpy(values), rows)
@@ -119,7 +120,7 @@ class Column:
     @property
     def _step(self) -> int:
         """Numbers of one entry of the first axis."""
-        return int(np.prod(self._rest, dtype=np.int64))
+        return math.prod(self._rest)
 
     def _finite(self, values: Tensor, rows: np.ndarray) -> Tensor:
         flagged = self.flagged[rows]
@@ -138,7 +139,7 @@ class Column:
         per_entry = self._step if len(self.shape) else 1
         counts = self.length[rows] * per_entry
         if not self.spec.ragged:
-            counts = np.full(len(rows), int(np.prod(self.shape, dtype=np.int64)), np.int64)
+            counts = np.full(len(rows), math.prod(int(size or 0) for size in self.shape))
         spans = (
             self.file[rows].tolist(),
             self.offset[rows].tolist(),
@@ -151,7 +152,7 @@ class Column:
             self._convert(values, item, spans)
 
     def _copy(self, values: np.ndarray, item: int, spans: tuple[list[int], ...]) -> None:
-        target = memoryview(values.reshape(-1).view(np.uint8))
+        target = _bytes(values)
         read = self.files.read_into
         for file, offset, start, count in zip(*spans, strict=True):
             read(target[start * item : (start + count) * item], file, offset)
@@ -159,7 +160,7 @@ class Column:
     def _convert(self, values: np.ndarray, item: int, spans: tuple[list[int], ...]) -> None:
         """Read through a small scratch, converting what it holds each time it is full."""
         scratch = np.empty(_CHUNK_BYTES, np.uint8)
-        target, source = memoryview(scratch), torch.from_numpy(scratch.view(self.spec.dtype))
+        target, source = _bytes(scratch), torch.from_numpy(scratch.view(self.spec.dtype))
         output = torch.from_numpy(values.reshape(-1))
         room = _CHUNK_BYTES // item
         read = self.files.read_into
@@ -178,3 +179,7 @@ class Column:
                 offset += taken * item
         if held:
             output[first : first + held].copy_(source[:held])
+
+
+def _bytes(values: np.ndarray) -> memoryview:
+    return memoryview(values.reshape(-1).view(np.uint8).data)

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-from ..errors import AffectflowError
+from affectflow.models.batch import FusionModel
+
+from ..errors import AffectflowError, ConfigError
 from . import distributed
 from .data import TrainingData, open_data
 from .distributed import Ranks
@@ -70,6 +72,7 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
         ranks.wait()
         found = {}
         for seed in seeds:
+            watch({"kind": "seed", "step": 0, "seed": seed, "folder": str(folder.seed(seed))})
             found[str(seed)] = _train_seed(settings, data, folder, seed, ranks, watch)
         table = write_table(folder, data) if ranks.main else {}
         ranks.wait()
@@ -87,7 +90,7 @@ def _train_seed(
     watch: Watcher,
 ) -> dict[str, Any]:
     seed_generators(seed, INITIAL)
-    model = settings.kind.model(settings.model, data.inputs, data.tasks)
+    model = build_model(settings, data)
     trainer = Trainer(model, data, settings.recipe, seed, folder.seed(seed), ranks, watch)
     began = time.monotonic()
     _note(folder, seed, ranks, {"status": "running"}, parameters=parameter_counts(model))
@@ -114,3 +117,16 @@ def _note(
 ) -> None:
     if ranks.main:
         folder.update(seeds={str(seed): facts}, **more)
+
+
+def build_model(settings: Settings, data: TrainingData) -> FusionModel:
+    """Return the model with its initial weights, drawn from the global generators.
+
+    Raises:
+        ConfigError: The configuration does not fit the data.
+    """
+    try:
+        return settings.kind.model(settings.model, data.inputs, data.tasks)
+    except ValueError as error:
+        # What a model says of shapes and roles that it cannot be built for.
+        raise ConfigError(f"{settings.kind.name}: {error}") from None

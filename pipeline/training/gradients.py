@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 
-def task_norms(losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
+def task_norms(
+    losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]
+) -> dict[str, Tensor]:
     """Return the norm of each task's gradient alone; the graph is kept for the real backward."""
     found = {}
     for name, loss in losses.items():

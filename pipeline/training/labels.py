@@ -49,7 +49,7 @@ def read_labels(samples: SamplesView, name: str, wanted: np.ndarray) -> tuple[Ta
     present = wanted & np.asarray(cells.is_valid().to_numpy(), bool)
     check = _Check(samples, name)
     if kind == "regression":
-        task = Task(name, kind, (), *_range(samples, name))
+        task = Task(name, "regression", (), *_range(samples, name))
         numbers = np.asarray(cells.fill_null(np.nan).to_numpy(), np.float64)
         check.numbers(numbers, present, task)
         return task, np.where(present, numbers, np.nan).astype(np.float32)

@@ -72,7 +72,7 @@ class Loader:
             raise ConfigError(f"rank {rank} of {world}", "ranks are counted from 0")
         self.data = data
         self.config = config
-        self._identity = {"seed": seed, "shuffle": shuffle, "digest": digest}
+        self._identity: dict[str, Any] = {"seed": seed, "shuffle": shuffle, "digest": digest}
         self._rank, self._world = rank, world
         self._lengths: np.ndarray | None = data.lengths if config.bucket else None
         self._position = (0, 0)

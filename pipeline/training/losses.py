@@ -1,7 +1,7 @@
 """The loss of several tasks: missing labels skipped, exact over micro-batches and ranks.
 
 A batch's loss is the sum over tasks of weight × mean over the labelled rows of the *global* batch,
-plus the model's penalties. Because the rows are counted before the first forward pass, micro-batches
+plus the model's penalties. The rows are counted before the first forward pass, so micro-batches
 and ranks only add their shares: no mean of means.
 """
 

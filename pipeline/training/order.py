@@ -49,10 +49,10 @@ def batch_bounds(num_rows: int, batch_size: int, merge_tail_below: int = 0) -> n
     Args:
         num_rows: N.
         batch_size: B.
-        merge_tail_below: A last batch with fewer samples joins the batch before it.
+        merge_tail_below: A last batch that is not full and has fewer samples joins the one before.
     """
     bounds = np.append(np.arange(0, num_rows, batch_size, dtype=np.int64), num_rows)
-    if len(bounds) > 2 and bounds[-1] - bounds[-2] < merge_tail_below:
+    if len(bounds) > 2 and bounds[-1] - bounds[-2] < min(merge_tail_below, batch_size):
         bounds = np.delete(bounds, -2)
     return bounds
 

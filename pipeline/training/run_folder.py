@@ -90,8 +90,9 @@ class RunFolder:
         record = self.record()
         for name, value in facts.items():
             old = record.get(name)
-            both = isinstance(old, dict) and isinstance(value, Mapping)
-            record[name] = {**old, **value} if both else value
+            if isinstance(old, dict) and isinstance(value, Mapping):
+                value = {**old, **value}
+            record[name] = value
         write_json(self.path / RUN_NAME, record)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from affectflow.models.batch import Task
 
 from ..errors import InvalidInput
+from ..evaluation.flags import flags
 from . import metrics
+from .diagnostics import diagnose
 from .metrics.selection import selection_value
 from .validation import SplitOutput
 
@@ -77,19 +78,17 @@ class Monitor:
         return value > best if self.maximise else value < best
 
 
-def weak_spots(output: SplitOutput, tasks: Sequence[Task]) -> Iterator[tuple[str, str]]:
-    """Yield name and message of what a user should know about validation predictions."""
-    for task in tasks:
-        labels, logits = output.labels[task.name], output.logits[task.name]
-        missing = labels == -1 if task.kind == "classification" else np.isnan(labels)
-        if missing.all():
-            yield f"no_labels/{task.name}", f"'{task.name}' has no label in the validation split"
-        elif task.kind == "classification" and len(np.unique(logits.argmax(1))) == 1:
-            name = task.classes[int(logits[0].argmax())]
-            message = f"'{task.name}': every validation sample is predicted '{name}'"
-            yield f"constant/{task.name}", message
-        elif task.kind == "regression" and float(logits.std()) < 1e-3:
-            yield f"constant/{task.name}", f"'{task.name}': predictions hardly differ (std < 1e-3)"
+def weak_spots(train: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Yield name and message of what the means of an epoch say against the model."""
+    for message in diagnose(train):
+        # The same finding with another number is the same warning.
+        yield re.sub(r"[\d.]+(e[-+]\d+)?%?", "#", message), message
+
+
+def find_flags(tasks: Sequence[Task], output: SplitOutput, family: str) -> list[dict[str, str]]:
+    """Return as JSON what is wrong with the predictions, see `evaluation.flags`."""
+    guesses = metrics.predictions_of(tasks, output.logits)
+    return [flag._asdict() for flag in flags(tasks, output.labels, guesses, family)]
 
 
 def numbers(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:

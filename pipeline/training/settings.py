@@ -44,15 +44,9 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Return every configuration as JSON."""
-        parts: dict[str, Any] = {
-            "model": self.model,
-            "data": self.data,
-            "loader": self.recipe.loader,
-            "optimizer": self.recipe.optimizer,
-            "loss": self.recipe.loss,
-            "trainer": self.recipe.trainer,
-        }
-        return {name: part.model_dump(mode="json") for name, part in parts.items()}
+        own = {"model": self.model, "data": self.data}
+        found = {name: part.model_dump(mode="json") for name, part in own.items()}
+        return {**found, **self.recipe.model_dump(mode="json")}
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result, without where it lies and how fast it is computed."""
@@ -95,10 +89,10 @@ def resolve(
     }
     data = {**values["data"], "dataset": dataset, "stores": tuple(str(store) for store in stores)}
     recipe = Recipe(
-        _parse(LoaderConfig, values, "loader"),
-        _parse(OptimizerConfig, values, "optimizer"),
-        _parse(LossConfig, values, "loss"),
-        _parse(TrainerConfig, values, "trainer"),
+        loader=_parse(LoaderConfig, values, "loader"),
+        optimizer=_parse(OptimizerConfig, values, "optimizer"),
+        loss=_parse(LossConfig, values, "loss"),
+        trainer=_parse(TrainerConfig, values, "trainer"),
     )
     config = model_config(kind, base.model_preset, values["model"])
     return Settings(kind, name, config, _parse(DataConfig, {"data": data}, "data"), recipe)
@@ -146,8 +140,10 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(base)
     for name, value in over.items():
         below = found.get(name)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        found[name] = merged(below, value) if both else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            found[name] = merged(below, value)
+        else:
+            found[name] = value
     return found
 
 

@@ -58,9 +58,9 @@ class Source:
         for folder in (self.folder, self.augmented):
             counts = _sibling(folder, COUNTS_SUFFIX) if folder else None
             if counts is not None:
-                keys, values = Feature(counts, dict).read()
-                numbers = np.asarray(values).reshape(len(keys), -1)[:, 0]
-                found.update(zip(keys.tolist(), numbers.tolist(), strict=True))
+                read = Feature(counts, dict).read()
+                numbers = np.asarray(read.values).reshape(len(read), -1)[:, 0]
+                found.update(zip(read.keys.tolist(), numbers.tolist(), strict=True))
         return found or None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -26,8 +26,8 @@ from .meter import Meter
 from .optimisation import OptimizerConfig, Schedule, clip, make_optimizer, set_rate
 from .precision import PrecisionName, autocast, make_scaler
 from .randomness import seed_generators
-from .scores import Monitor, numbers, score, weak_spots
-from .validation import SplitOutput, prepare_evaluation, run_batches
+from .scores import Monitor, find_flags, numbers, score, weak_spots
+from .validation import prepare_evaluation, run_batches
 
 if TYPE_CHECKING:
     from .data import TrainingData
@@ -71,8 +71,7 @@ class TrainerConfig(Config):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Config):
     """The configurations of a training, without model and data."""
 
     loader: LoaderConfig = LoaderConfig()
@@ -238,7 +237,10 @@ class Trainer:
             return
         values = losses.tolist()
         names = [task.name for task in self.loss.tasks]
-        facts = {"loss": self._finite(values[0]), "tasks": dict(zip(names, values[1:], strict=True))}
+        facts = {
+            "loss": self._finite(values[0]),
+            "tasks": dict(zip(names, values[1:], strict=True)),
+        }
         facts |= {"lr": rate, "gradient_norm": finite_or_none(float(norm))}
         self.journal.write("step", position.step, epoch=position.epoch + 1, **facts)
 
@@ -266,7 +268,7 @@ class Trainer:
             facts = {"train": train, "val": found[1], "improved": improved}
             facts |= {"monitor": self.monitor.name, "value": value}
             self.journal.write("epoch", position.step, epoch=position.epoch, **facts)
-            for name, message in weak_spots(found[2], self.data.tasks):
+            for name, message in weak_spots(train):
                 self.journal.warn(position.step, name, message)
             if improved:
                 self._save_best(found[1])
@@ -276,19 +278,23 @@ class Trainer:
         elif position.epoch >= self.config.epochs:
             position.finished = f"{self.config.epochs} epochs done"
 
-    def _evaluate(self) -> tuple[float, dict[str, Any], SplitOutput]:
-        """Return the monitored value, all numbers of the validation split, and the logits."""
+    def _evaluate(self) -> tuple[float, dict[str, Any]]:
+        """Return the monitored value and all numbers of the validation split."""
         loader, device = self.recipe.loader, self.ranks.device
         train, val = self.data.split("train"), self.data.split("val")
         prepare_evaluation(self.model, train, self.seed, device, loader.layout)
         batches = Loader(val, loader, seed=self.seed, shuffle=False, digest=self.data.digest)
+        if self.model.wants_split:
+            self.model.observe_split(batch.to(device) for batch in batches.epoch(0))
         precision = self.config.precision
         output = run_batches(
             self.model, batches.epoch(0), self.data.tasks, device, precision, self.loss
         )
+        self.model.observe_split(None)
         scores = score(self.data.tasks, output, self.config.metrics)
         facts = {**output.losses, "metrics": numbers(scores), "means": output.means}
-        return self.monitor.value(scores), facts, output
+        facts["flags"] = find_flags(self.data.tasks, output, self.config.metrics)
+        return self.monitor.value(scores), facts
 
     def _save_best(self, facts: Mapping[str, Any]) -> None:
         state = {"position": asdict(self.position), "val": facts, "monitor": self.monitor.name}
@@ -349,14 +355,12 @@ class Trainer:
 
 def micro_batches(batch: FusionBatch, count: int) -> Iterator[FusionBatch]:
     """Yield a batch in at most ``count`` runs of rows of nearly equal size; an empty one not."""
-    size = len(batch)
-    pieces = min(count, size)
+    size, pieces = len(batch), min(count, len(batch))
     if pieces == 1:
         yield batch
         return
-    bounds: Sequence[int] = [size * place // pieces for place in range(pieces + 1)] if size else [0]
-    for start, end in zip(bounds, bounds[1:], strict=False):
-        yield batch.take(range(start, end))
+    for piece in range(pieces):
+        yield batch.take(range(size * piece // pieces, size * (piece + 1) // pieces))
 
 
 def finite_or_none(value: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from .meter import Meter
 from .precision import PrecisionName, autocast
 
 if TYPE_CHECKING:
+    from .column import Layout
     from .data import SplitData
 
 
@@ -41,14 +42,18 @@ class SplitOutput:
 
 
 def prepare_evaluation(
-    model: FusionModel, train: SplitData | None, seed: int, device: torch.device, layout: str
+    model: FusionModel, train: SplitData | None, seed: int, device: torch.device, layout: Layout
 ) -> None:
     """Switch to evaluation mode and give the model its sample of the training split.
 
     The sample is a function of ``seed`` and the split's size; without augmented copies.
 
     Args:
+        model: The model.
         train: The training split; None when it was not opened, then the model gets none.
+        seed: Of the training.
+        device: Where the model is.
+        layout: Of ragged features.
     """
     model.eval()
     count = model.num_reference
@@ -109,7 +114,7 @@ def run_batches(
 
 
 def _add_losses(
-    meter: Meter, loss: MultiTaskLoss, logits: dict[str, torch.Tensor], batch: FusionBatch
+    meter: Meter, loss: MultiTaskLoss, logits: Mapping[str, torch.Tensor], batch: FusionBatch
 ) -> None:
     denominators = loss.denominators(batch.labels)
     for task, denominator in zip(loss.tasks, denominators, strict=True):

@@ -59,10 +59,10 @@ def train(
     seed_generators(seed, INITIAL)
     model = toy_model(seed, dropout, data)
     recipe = Recipe(
-        LoaderConfig(**{"batch_size": 8, **(loader or {})}),
-        OptimizerConfig(**{"lr": 0.01, **(optimizer or {})}),
-        LossConfig(**(loss or {})),
-        TrainerConfig(
+        loader=LoaderConfig(**{"batch_size": 8, **(loader or {})}),
+        optimizer=OptimizerConfig(**{"lr": 0.01, **(optimizer or {})}),
+        loss=LossConfig(**(loss or {})),
+        trainer=TrainerConfig(
             **{"epochs": 3, "log_every": 1, "tensorboard": False, "device": "cpu", **trainer}
         ),
     )

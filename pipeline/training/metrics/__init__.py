@@ -4,9 +4,9 @@
 definition, its range and its source are written where the function is.
 """
 
-from .compute import compute, compute_predictions, predictions_of, resampled
 from .families import FAMILIES, TaskLike
 from .names import describe, is_maximised
+from .results import compute, compute_predictions, predictions_of, resampled
 from .selection import selection_value
 
 __all__ = [
