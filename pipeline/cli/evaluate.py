@@ -11,7 +11,7 @@ from . import options as opt
 from .run_folders import DEFAULT_RUNS, RunArgument, Runs, find_run
 
 if TYPE_CHECKING:
-    from ..evaluation.compare import Comparison
+    from ..evaluation.against import Comparison
     from ..evaluation.evaluate import Evaluation
     from ..evaluation.thresholds import Criterion
     from ..evaluation.trained import TrainedRun
@@ -55,7 +55,7 @@ def evaluate(
     folder = find_run(run, runs)
     other = find_run(against, runs) if against is not None else None
     try:
-        from ..evaluation.compare import compare_runs
+        from ..evaluation.against import compare_runs
         from ..evaluation.evaluate import evaluate_run
     except ModuleNotFoundError as error:
         raise missing_dependency(error) from error

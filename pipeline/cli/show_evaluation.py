@@ -11,7 +11,7 @@ import typer
 from . import show
 
 if TYPE_CHECKING:
-    from ..evaluation.compare import Comparison
+    from ..evaluation.against import Comparison
     from ..evaluation.evaluate import Evaluation
 
 

@@ -24,7 +24,7 @@ from ..store.layout import write_json, written_whole
 from ..training.checkpoint import LoadedRun
 from ..training.data import TrainingData
 from ..training.metrics import compute_predictions, predictions_of
-from ..training.metrics.compute import Array, Results, labelled
+from ..training.metrics.results import Array, Results, labelled
 from .access import note_test_access
 from .aggregate import aggregate
 from .baselines import constant_results

@@ -19,7 +19,7 @@ from ..store.spec import differences
 from ..training.assemble import find_samples
 from ..training.checkpoint import LoadedRun
 from ..training.data import DataConfig, TrainingData, open_data
-from ..training.metrics.compute import Array
+from ..training.metrics.results import Array
 from .predictions import Predictions
 from .trained import TrainedRun
 

@@ -77,7 +77,9 @@ def _how(run: TrainingRecord, found: Mapping[str, Any]) -> Markup:
 def seeds_of(found: Mapping[str, Any]) -> list[str]:
     """Return the seeds of a table."""
     results = rows_of(found)[1]["results"]
-    first = next((cell for of_task in results.values() for cell in of_task.values()), {})
+    first: Mapping[str, Any] = next(
+        (cell for of_task in results.values() for cell in of_task.values()), {}
+    )
     return [str(seed) for seed in first.get("values", {})]
 
 

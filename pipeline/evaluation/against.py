@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from affectflow.models.batch import Task
-
 from ..errors import InvalidInput, StoreError
 from ..store.layout import write_json
-from ..training.metrics.compute import Array
-from .bootstrap import Difference, paired_difference
+from .bootstrap import Difference
+from .comparison import compare
 from .predictions import Predictions, read_predictions
 
 
@@ -77,22 +73,14 @@ def compare_runs(
             f"the runs have no seed in common: {', '.join(ours)} and {', '.join(theirs)}",
             "train both with the same --seeds",
         )
-    reference = ours[seeds[0]]
-    tasks = _shared(reference.tasks, theirs[seeds[0]].tasks)
-    keys = reference.keys.tolist()
-    a = {seed: ours[seed].in_order_of(keys) for seed in seeds}
-    b = {seed: theirs[seed].in_order_of(keys) for seed in seeds}
-    for found in (*a.values(), *b.values()):
-        _same_labels(tasks, reference, found)
-    differences = paired_difference(
-        tasks,
-        {task.name: reference.labels[task.name] for task in tasks},
-        {seed: _of(tasks, found) for seed, found in a.items()},
-        {seed: _of(tasks, found) for seed, found in b.items()},
+    differences = compare(
+        {seed: ours[seed] for seed in seeds},
+        {seed: theirs[seed] for seed in seeds},
         family,
         resamples=resamples,
     )
-    result = Comparison(first.name, second.name, split, seeds, len(keys), differences)
+    number = len(ours[seeds[0]])
+    result = Comparison(first.name, second.name, split, seeds, number, differences)
     write_json(first / f"against-{second.name}-{split}.json", result.to_json())
     return result
 
@@ -103,23 +91,3 @@ def _read(run: Path, split: str) -> dict[str, Predictions]:
         message = f"'{run.name}' has not been evaluated on '{split}'"
         raise StoreError(message, f"pipeline evaluate {run} --split {split}")
     return {path.parent.name[len("seed-") :]: read_predictions(path) for path in paths}
-
-
-def _shared(ours: Sequence[Task], theirs: Sequence[Task]) -> list[Task]:
-    found = [task for task in ours if task in theirs]
-    if not found:
-        names = [", ".join(task.name for task in tasks) for tasks in (ours, theirs)]
-        raise InvalidInput(f"the runs share no task: {names[0]} and {names[1]}")
-    return found
-
-
-def _same_labels(tasks: Sequence[Task], one: Predictions, other: Predictions) -> None:
-    for task in tasks:
-        equal = np.array_equal(one.labels[task.name], other.labels[task.name], equal_nan=True)
-        if not equal:
-            message = f"the labels of '{task.name}' differ between the runs"
-            raise InvalidInput(message, "evaluate both again on the same data")
-
-
-def _of(tasks: Sequence[Task], found: Predictions) -> dict[str, Array]:
-    return {task.name: found.decisions[task.name] for task in tasks}
