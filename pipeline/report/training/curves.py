@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..context import Section
-from ..html import Child, Markup, element, folded, join, note
+from ..html import Child, Markup, folded, join, note
 from .charts import COLOURS, Line, chart_grid, line_chart, line_legend
 from .record import Series, TrainingRecord
-from .scores import ordered
+from .scores import describe, ordered
 
 _OPEN_TASKS = 1
 
@@ -21,7 +21,8 @@ def section(run: TrainingRecord) -> Section | None:
     marks = {seed.seed: seed.best_epoch for seed in run.seeds}
     parts: list[Child] = [_legend(series), _losses(series, marks)]
     parts += _metrics(run, series, marks)
-    words = "A dot marks the best epoch of a seed, the one that is evaluated."
+    words = "A dot marks the best epoch of a seed, the one that is evaluated; the grey level line "
+    words += "is the majority baseline on val."
     return Section("curves", "Curves", join([*parts, note(words)]))
 
 
@@ -65,13 +66,14 @@ def _metrics(
     tasks: dict[str, dict[str, str]] = {}
     for name in dict.fromkeys(name for found in series.values() for name in found):
         parts = name.split("/")
-        if len(parts) == 4 and parts[:2] == ["val", "metrics"] and parts[3] != "loss":
+        is_metric = len(parts) == 4 and parts[:2] == ["val", "metrics"] and parts[3] != "loss"
+        if is_metric and describe(parts[3]).kind not in ("count", "flag"):
             tasks.setdefault(parts[2], {})[parts[3]] = name
     majority = run.majority("val")
     for index, task in enumerate(sorted(tasks, key=lambda name: name != "mean")):
         charts = [
             line_chart(
-                f"val {metric}",
+                f"val {describe(metric).title}",
                 [
                     Line(seed, found[name], colour, mark=marks[seed])
                     for colour, (seed, found) in enumerate(series.items())
@@ -84,5 +86,3 @@ def _metrics(
         ]
         title = "mean over tasks" if task == "mean" else task
         yield folded(title, chart_grid(charts), open_=index < _OPEN_TASKS)
-    if any(majority.values()):
-        yield element("p", "The grey level line is the majority baseline on val.", class_="note")

@@ -40,7 +40,7 @@ def histories(run: TrainingRecord) -> Section | None:
         return None
     words = "Attention entropy is relative to equal weights: near 1 the weights say nothing, near "
     words += "0 one entry has all of it."
-    return Section("histories", "Gates and entropies", join([note(words), *_charts(found)]))
+    return Section("histories", "Gates, entropies, gradients", join([note(words), *_charts(found)]))
 
 
 def _group(name: str) -> str:

@@ -33,14 +33,16 @@ def _facts(run: TrainingRecord) -> Markup:
         ("chosen by", _code(run.monitor)),
         ("parameters", _parameters(record.get("parameters"))),
         ("hardware", _words(record.get("hardware"))),
-        ("command", _code(_command(record.get("command")))),
         ("versions", ", ".join(f"{name} {found}" for name, found in versions.items())),
     ]
-    return facts(pairs)
+    return join([facts(pairs), _command(record.get("command"))])
 
 
-def _command(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+def _command(value: Any) -> Child:
+    """Return what was typed; where the program lies on some machine is nobody's business."""
+    if not isinstance(value, list) or len(value) < 2:
+        return None
+    return element("pre", " ".join(["pipeline", *map(str, value[1:])]))
 
 
 def _code(value: Any) -> Child:

@@ -9,6 +9,7 @@ from typing import Any
 from ...evaluation.published import PublishedTable, published
 from ...training.metrics.names import METRICS, Metric
 from ..context import Section
+from ..figures import legend
 from ..html import Child, Markup, element, folded, join, note
 from ..tables import Rows, table
 from .record import TrainingRecord, rows_of
@@ -40,7 +41,7 @@ class Cell:
     @property
     def described(self) -> Metric:
         """What the metric is."""
-        return METRICS.get(self.metric.rpartition("/")[2], Metric(self.metric, "plain", None))
+        return describe(self.metric)
 
     @property
     def title(self) -> str:
@@ -53,13 +54,20 @@ class Cell:
         return score(value, self.described.kind == "share")
 
 
+def describe(name: str) -> Metric:
+    """Return what a metric is; a name of another version is a plain number without direction."""
+    last = name.rpartition("/")[2]
+    return METRICS.get(last, Metric(last, "plain", None))
+
+
 def section(run: TrainingRecord) -> Section:
     """Return the section."""
     found = run.table
     if found is None:
         words = f"Not evaluated yet: pipeline evaluate {run.name} prints and writes the scores."
         return Section("scores", "Scores", join([note(words), *_published(run.dataset)]))
-    parts = [_how(run, found), *_tables(found), *_published(run.dataset)]
+    colours = {"compute": "interval", "read": "this run", "failed": "majority"}
+    parts = [_how(run, found), legend(colours), *_tables(found), *_published(run.dataset)]
     return Section("scores", f"Scores on {found['split']}", join(parts))
 
 
@@ -99,7 +107,7 @@ def cells(found: Mapping[str, Any], task: str) -> dict[str, Cell]:
         )
         for name, value in ours.items()
     }
-    return {name: made[name] for name in ordered(made) if made[name].described.kind != "count"}
+    return {name: made[name] for name in ordered(made) if made[name].described.kind not in ("count", "flag")}
 
 
 def headline(found: Mapping[str, Any]) -> tuple[str, str]:
