@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,6 +16,12 @@ from affectflow.models.mm_orient_parts.hima import (
     InteractiveAttention,
     ModalityAttention,
 )
+
+
+@pytest.fixture(autouse=True)
+def _values_only() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
 def gelu(value: float) -> float:
