@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.fusion_batches import (
+    TASKS,
     example_lengths,
     inputs_of,
     make_batch,
@@ -18,7 +19,6 @@ from support.fusion_batches import (
     presets,
     small_config,
 )
-from support.fusion_batches import TASKS as ALL_TASKS
 from support.toy_training import ALONE, losses, one_thread, silent, tensors
 
 from affectflow.models.batch import FusionBatch, InputSpec, Task
@@ -58,7 +58,7 @@ class BatchData:
 
     splits: Mapping[str, BatchSplit]
     inputs: Mapping[str, InputSpec]
-    tasks: tuple[Task, ...] = ALL_TASKS
+    tasks: tuple[Task, ...] = TASKS
     digest: str = "d"
 
     def split(self, name: str) -> BatchSplit:
