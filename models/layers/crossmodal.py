@@ -161,20 +161,21 @@ class Encoder(nn.Module):
                 level makes them of the running x.
             source_steps: Layout of the source; by default that of x.
         """
-        running = self._embed(x, steps)
+        running = self.embed(x, steps)
         keys_and_values = None
         if source is not None:
-            key = value = self._embed(source, source_steps or steps)
+            key = value = self.embed(source, source_steps or steps)
             if self.training and self.options.embed_dropout:
                 # MulT draws keys' and values' dropout independently.
-                value = self._embed(source, source_steps or steps)
+                value = self.embed(source, source_steps or steps)
             keys_and_values = (key, value)
         for level in range(self.options.levels):
             layer = self.layers[level % len(self.layers)]
             running = layer(running, keys_and_values, attend)
         return self.layer_norm(running)
 
-    def _embed(self, values: Tensor, steps: Steps) -> Tensor:
+    def embed(self, values: Tensor, steps: Steps) -> Tensor:
+        """Return level 0 of a sequence: scaled, with positions, dropped out."""
         x = math.sqrt(values.shape[-1]) * values
         if self.options.positions:
             unplaced = self.options.zero_steps_unplaced

@@ -2,8 +2,9 @@
 
 Published results exist that are exactly the constant classifier, so every model is checked:
 
-- ``equals_constant``: all scores of a task's classes (for a regression, of a binary reading) are
-  within 0.1 points of those of a classifier that always says one class;
+- ``equals_constant``: accuracy and every F1 of a task (for a regression, of a binary reading) are
+  within 0.1 points of those of a classifier that always says one class. Precision is not compared:
+  that of a class predicted once is 0 or 1;
 - ``constant_prediction``: the standard deviation of the predictions is below 1e-3; for classes it
   is that of the codes, so that means a single class was predicted.
 """
@@ -80,15 +81,16 @@ def _constant_prediction(task: TaskLike, guess: Array) -> list[Flag]:
 
 def _equals_constant(task: TaskLike, view: View) -> list[Flag]:
     # A single accuracy can meet a constant's by chance; an accuracy together with an F1 hardly.
-    if len(view.report) < 2 or not view.keep.any():
+    compared = [name for name in view.report if not name.endswith(("_precision", "_recall"))]
+    if len(compared) < 2 or not view.keep.any():
         return []
     weights = ones(len(view.truth))
     ours = score_view(view, weights)
     for code in np.unique(view.truth[view.keep]).tolist():
         theirs = score_view(view.constant(code), weights)
-        gap = max(abs(float(ours[name][0] - theirs[name][0])) for name in view.report)
+        gap = max(abs(float(ours[name][0] - theirs[name][0])) for name in compared)
         if 100 * gap <= NEAR_POINTS:
-            names = ", ".join(name.rpartition("/")[2] for name in view.report)
+            names = ", ".join(name.rpartition("/")[2] for name in compared)
             message = (
                 f"{names} are within {NEAR_POINTS} points of always saying '{view.classes[code]}'"
             )

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from .view import View
 
 _BLOCK_BYTES = 1 << 22
 # By the bytes of a float: its unsigned type, and its first bits (sign apart) that are not finite.
-_UNSIGNED = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+_UNSIGNED: dict[int, np.dtype[Any]] = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 _SMALLEST = {2: 0x7C00, 4: 0x7F80_0000, 8: 0x7FF0_0000_0000_0000}
 
 
@@ -105,7 +106,7 @@ def _blocks(starts: np.ndarray, stops: np.ndarray, room: int) -> Iterator[tuple[
 
 
 def _read(descriptor: int, block: np.ndarray, begin: int) -> None:
-    target, done = memoryview(block), 0
+    target, done = memoryview(block.data), 0
     while done < len(target):
         count = os.preadv(descriptor, [target[done:]], begin + done)
         if count == 0:
@@ -116,8 +117,8 @@ def _read(descriptor: int, block: np.ndarray, begin: int) -> None:
 def _count(raw: np.ndarray, dtype: str, any_will_do: bool = False) -> int:
     """Return how many values are not finite, or, faster, 1 where there is any."""
     size = np.dtype(dtype).itemsize
-    kind, smallest = _UNSIGNED[size], _SMALLEST[size]
-    bits = raw.view(kind) & np.asarray((1 << (8 * size - 1)) - 1, kind)
+    bits = raw.view(_UNSIGNED[size])
+    bits = np.bitwise_and(bits, bits.dtype.type((1 << (8 * size - 1)) - 1))
     if any_will_do:
-        return int(bits.max(initial=0) >= smallest)
-    return int((bits >= smallest).sum())
+        return int(bits.max(initial=0) >= _SMALLEST[size])
+    return int((bits >= _SMALLEST[size]).sum())

@@ -96,14 +96,13 @@ class Located:
 
 def assemble(
     config: DataConfig,
-    stores: Sequence[Store],
+    samples: SamplesView,
     sources: Mapping[str, Source],
     optional: frozenset[str],
     splits: Sequence[str],
     labelled: bool,
 ) -> tuple[tuple[Task, ...], dict[str, SplitData], dict[str, Any]]:
     """Return the tasks, the opened splits and the counts; see `open_data`."""
-    samples = find_samples(config, stores)
     universe = _Universe(samples)
     wanted = np.isin(universe.splits, list(splits)) & universe.usable
     labels: dict[str, np.ndarray] = {}
@@ -292,7 +291,7 @@ def _valid(item: Located, keys: np.ndarray, length: np.ndarray) -> np.ndarray:
     if item.num_valid is None:
         return length.copy()
     counts = [item.num_valid.get(key, size) for key, size in zip(keys, length, strict=True)]
-    return np.minimum(np.asarray(counts, np.int64).reshape(len(length)), length)
+    return np.clip(np.asarray(counts, np.int64).reshape(len(length)), 0, length)
 
 
 def has_label(values: np.ndarray) -> np.ndarray:

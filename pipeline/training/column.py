@@ -7,6 +7,7 @@ all its samples together, ``rest = shape[1:]``.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from .buffers import BufferPool
 from .value_files import ValueFiles
 
 Layout = Literal["padded", "packed"]
+# File, first byte in it, first number in the output, numbers.
+Spans = Iterable[tuple[int, int, int, int]]
 
 # Bytes converted at a time: they stay in the cache of a core, and torch does not start threads
 # for so few, which several workers at once would pay for.
@@ -140,24 +143,22 @@ class Column:
         counts = self.length[rows] * per_entry
         if not self.spec.ragged:
             counts = np.full(len(rows), math.prod(int(size or 0) for size in self.shape))
-        spans = (
-            self.file[rows].tolist(),
-            self.offset[rows].tolist(),
-            starts.tolist(),
-            counts.tolist(),
-        )
+        spans = _joined(self.file[rows], self.offset[rows], starts, counts, item)
         if np.dtype(self.spec.dtype) == values.dtype:
             self._copy(values, item, spans)
         else:
             self._convert(values, item, spans)
 
-    def _copy(self, values: np.ndarray, item: int, spans: tuple[list[int], ...]) -> None:
-        target = _bytes(values)
-        read = self.files.read_into
-        for file, offset, start, count in zip(*spans, strict=True):
-            read(target[start * item : (start + count) * item], file, offset)
+    def _copy(self, values: np.ndarray, item: int, spans: Spans) -> None:
+        target, views = _bytes(values), self.files.views()
+        for file, offset, start, count in spans:
+            begin, size = start * item, count * item
+            if views is not None:
+                target[begin : begin + size] = views[file][offset : offset + size]
+            else:
+                self.files.read_into(target[begin : begin + size], file, offset)
 
-    def _convert(self, values: np.ndarray, item: int, spans: tuple[list[int], ...]) -> None:
+    def _convert(self, values: np.ndarray, item: int, spans: Spans) -> None:
         """Read through a small scratch, converting what it holds each time it is full."""
         scratch = np.empty(_CHUNK_BYTES, np.uint8)
         target, source = _bytes(scratch), torch.from_numpy(scratch.view(self.spec.dtype))
@@ -166,7 +167,7 @@ class Column:
         read = self.files.read_into
         # Numbers in the scratch that wait, and where the first of them goes.
         held = first = 0
-        for file, offset, start, count in zip(*spans, strict=True):
+        for file, offset, start, count in spans:
             while count:
                 if held and (held == room or first + held != start):
                     output[first : first + held].copy_(source[:held])
@@ -183,3 +184,18 @@ class Column:
 
 def _bytes(values: np.ndarray) -> memoryview:
     return memoryview(values.reshape(-1).view(np.uint8).data)
+
+
+def _joined(
+    file: np.ndarray, offset: np.ndarray, starts: np.ndarray, counts: np.ndarray, item: int
+) -> Spans:
+    """Return what is to be read, rows that follow each other in file and output in one."""
+    follows = (
+        (file[1:] == file[:-1])
+        & (offset[1:] == offset[:-1] + counts[:-1] * item)
+        & (starts[1:] == starts[:-1] + counts[:-1])
+    )
+    first = np.flatnonzero(np.append(True, ~follows))
+    sums = np.add.reduceat(counts, first)
+    lists = (file[first].tolist(), offset[first].tolist(), starts[first].tolist(), sums.tolist())
+    return zip(*lists, strict=True)

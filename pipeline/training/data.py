@@ -164,7 +164,7 @@ def open_data(
         StoreError: A feature, a split, a task or its labels are not there or not usable.
         ConfigError: The configuration speaks of roles that there are not.
     """
-    from .assemble import assemble
+    from .assemble import assemble, find_samples
 
     for name in splits:
         if name not in SPLITS:
@@ -172,12 +172,13 @@ def open_data(
     stores = [open_store(path) for path in config.stores]
     sources = find_sources(config, stores, roles, optional, "train" in splits)
     inputs = {role: _input(source, config.max_length) for role, source in sources.items()}
-    tasks, opened, counts = assemble(config, stores, sources, optional, splits, labelled)
+    samples = find_samples(config, stores)
+    tasks, opened, counts = assemble(config, samples, sources, optional, splits, labelled)
     return TrainingData(
         inputs=inputs,
         tasks=tasks,
         digest=digest({name: opened[name].digest for name in opened}, 32),
-        fingerprints={role: record(source) for role, source in sources.items()},
+        fingerprints={role: record(source, samples) for role, source in sources.items()},
         counts=counts,
         splits=opened,
     )

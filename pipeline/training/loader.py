@@ -22,8 +22,8 @@ from ..errors import ConfigError, StoreError
 from .data import SplitData
 from .order import Order, epoch_order
 
-# Batches that each worker is ahead.
-_AHEAD = 2
+# Batches that wait for the model, beside those that workers are at.
+_WAITING = 2
 
 
 class LoaderConfig(Config):
@@ -140,7 +140,7 @@ class Loader:
         try:
             for number in range(start, len(order)):
                 waiting.append(pool.submit(self._make, order, number))
-                if len(waiting) > self.config.workers * _AHEAD:
+                if len(waiting) >= self.config.workers + _WAITING:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -18,7 +18,7 @@ from .data import DataConfig
 from .loader import LoaderConfig
 from .losses import LossConfig
 from .optimisation import OptimizerConfig
-from .presets import Preset, presets_of
+from .presets import Preset, default_preset, presets_of
 from .trainer import Recipe, TrainerConfig
 
 OWNERS = ("model", "data", "loader", "optimizer", "loss", "trainer")
@@ -67,7 +67,7 @@ def resolve(
 ) -> Settings:
     """Return the settings of a training.
 
-    Without a preset, the one called ``<model>_<dataset>`` serves, or else the model's defaults.
+    Without a preset, `default_preset` serves, or else the defaults of model and trainer.
 
     Args:
         model: Name of the model.
@@ -99,16 +99,17 @@ def resolve(
 
 
 def _preset(kind: ModelKind, dataset: str, name: str | None) -> tuple[str, Preset]:
-    known = presets_of(kind.name)
+    known, default = presets_of(kind.name), default_preset(kind.name, dataset)
+    base = known[default]() if default else Preset(kind.name)
     if name is None:
-        name = f"{kind.name}_{dataset}"
-        return (name, known[name]()) if name in known else ("", Preset(kind.name))
+        return default or "", base
     if name in known:
         return name, known[name]()
     if name in kind.presets:
-        return name, Preset(kind.name, model_preset=name)
-    names = [*known, *kind.presets]
-    raise UsageError(unknown_name(f"preset of {kind.name}", name, names))
+        # The model's own configuration, trained as the model is by default on this dataset.
+        settings = {owner: found for owner, found in base.settings.items() if owner != "model"}
+        return name, Preset(kind.name, name, settings)
+    raise UsageError(unknown_name(f"preset of {kind.name}", name, [*known, *kind.presets]))
 
 
 def _parse(kind: type[Any], values: Mapping[str, Mapping[str, Any]], owner: str) -> Any:

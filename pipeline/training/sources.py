@@ -15,6 +15,7 @@ from ..store.api import Store
 from ..store.decoded import open_any
 from ..store.feature import Feature
 from ..store.reader import OutputFolder, list_outputs
+from ..store.samples_view import SamplesView
 from ..store.view import View
 
 COUNTS_SUFFIX = ".num_valid"
@@ -128,9 +129,12 @@ def missing_feature(stores: Sequence[Store], dataset: str, role: str, reference:
     return StoreError(f"role '{role}': {unknown_name('feature', name, known)}", hint)
 
 
-def record(source: Source) -> dict[str, object]:
+def record(source: Source, samples: SamplesView) -> dict[str, object]:
     """Return what a run writes down about a feature; no path of this machine."""
-    spec = source.spec
+    spec, warnings = source.spec, list(source.warnings)
+    if source.folder.spec.get("content") != samples.source.content:
+        # With other rows this is harmless: values are joined by key.
+        warnings.append(f"'{spec.name}' was made from samples of other content than these")
     return {
         "feature": source.folder.name,
         "fingerprint": source.folder.fingerprint,
@@ -140,7 +144,7 @@ def record(source: Source) -> dict[str, object]:
         "dtype": spec.dtype,
         "modality": spec.modality,
         "rows": source.folder.counts(),
-        "warnings": list(source.warnings),
+        "warnings": warnings,
         # What new data are compared with: their fingerprints never equal those of other samples.
         "recipe": source.folder.spec["recipe"],
     }

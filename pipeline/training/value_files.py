@@ -31,8 +31,8 @@ class ValueFiles:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
-        self._mapped: bool | None = None
-        self._views: dict[int, memoryview] = {}
+        self._decided = False
+        self._views: list[memoryview] | None = None
         self._descriptors: dict[int, int] = {}
         self._lock = threading.Lock()
         weakref.finalize(self, _close, self._descriptors).atexit = False
@@ -41,17 +41,26 @@ class ValueFiles:
         """Another process opens the files itself."""
         return ValueFiles, (self._paths,)
 
+    def views(self) -> Sequence[memoryview] | None:
+        """Return the mapped files, or None where they are to be read by position.
+
+        Raises:
+            StoreError: A file is gone.
+        """
+        if not self._decided:
+            with self._lock:
+                self._decide()
+        return self._views
+
     def read_into(self, target: memoryview, file: int, start: int) -> None:
         """Fill ``target`` with the bytes of a file from ``start`` on.
 
         Raises:
             StoreError: The file is gone or shorter than it was.
         """
-        view = self._views.get(file)
-        if view is None and self._is_mapped():
-            view = self._map(file)
-        if view is not None:
-            target[:] = view[start : start + len(target)]
+        views = self.views()
+        if views is not None:
+            target[:] = views[file][start : start + len(target)]
             return
         descriptor = self._descriptors.get(file)
         if descriptor is not None:
@@ -59,21 +68,16 @@ class ValueFiles:
         else:
             self._open_and_read(target, file, start)
 
-    def _is_mapped(self) -> bool:
-        if self._mapped is None:
-            try:
-                self._mapped = sum(path.stat().st_size for path in self._paths) <= MAPPED_BYTES
-            except OSError as error:
-                raise _gone(error) from error
-        return self._mapped
-
-    def _map(self, file: int) -> memoryview:
+    def _decide(self) -> None:
+        """Map all files if they are small."""
+        if self._decided:
+            return
         try:
-            with open(self._paths[file], "rb") as opened:
-                view = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+            if sum(path.stat().st_size for path in self._paths) <= MAPPED_BYTES:
+                self._views = [_map(path) for path in self._paths]
         except OSError as error:
             raise _gone(error) from error
-        return self._views.setdefault(file, view)
+        self._decided = True
 
     def _open_and_read(self, target: memoryview, file: int, start: int) -> None:
         try:
@@ -101,6 +105,14 @@ class ValueFiles:
                 name = self._paths[file].name
                 raise StoreError(f"'{name}' is shorter than it was", "`pipeline verify`")
             done += count
+
+
+def _map(path: Path) -> memoryview:
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            # A shard without values decodes to an empty file, which cannot be mapped.
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _close(descriptors: dict[int, int]) -> None:

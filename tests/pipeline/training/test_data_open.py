@@ -164,6 +164,20 @@ def test_the_first_store_that_has_a_feature(tmp_path: Path) -> None:
     assert open_data(chosen, ROLES, frozenset(), ("train",)).fingerprints["e_img"]["store"] == 1
 
 
+def test_features_of_other_samples_are_joined_by_key_and_said_so(tmp_path: Path) -> None:
+    table, values = make_store(tmp_path)
+    rows = [row | {"text": "corrected"} if row["key"] == "k000" else row for row in rows_of(25)]
+    other = write_table(tmp_path, rows, 6)
+    data = opened(tmp_path, samples=other.digest[:6])
+    assert data.fingerprints["tokens"]["warnings"] == [
+        "'bert' was made from samples of other content than these"
+    ]
+    assert data.counts["splits"]["train"]["missing"]["tokens"] == 3
+    found = data.split("train").batch([1]).features["e_img"].values[0]
+    assert np.array_equal(found, values["clip_image"]["k001"])
+    assert not opened(tmp_path, samples=table.digest[:6]).fingerprints["tokens"]["warnings"]
+
+
 def test_an_unfinished_feature(tmp_path: Path) -> None:
     table, values = make_store(tmp_path)
     write_feature(table, TOKENS, values["bert"], "a" * 16, shards=[0])
