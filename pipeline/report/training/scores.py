@@ -107,7 +107,11 @@ def cells(found: Mapping[str, Any], task: str) -> dict[str, Cell]:
         )
         for name, value in ours.items()
     }
-    return {name: made[name] for name in ordered(made) if made[name].described.kind not in ("count", "flag")}
+    return {
+        name: made[name]
+        for name in ordered(made)
+        if made[name].described.kind not in ("count", "flag")
+    }
 
 
 def headline(found: Mapping[str, Any]) -> tuple[str, str]:
