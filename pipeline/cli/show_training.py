@@ -56,6 +56,8 @@ def _tell(entry: Mapping[str, Any], say: Callable[[str], None]) -> None:
         )
     elif entry["kind"] == "warning":
         say(f"warning: {entry['message']}")
+    elif entry["kind"] == "done":
+        say(f"nothing left to do ({entry['reason']}); best epoch {entry['best_epoch']}")
     elif entry["kind"] == "end":
         say(f"ended: {entry['reason']}; best epoch {entry['best_epoch']}")
 

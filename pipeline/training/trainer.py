@@ -345,10 +345,13 @@ class Trainer:
             )
 
     def _end(self) -> None:
+        """Log the end, once; a killed process may have left that to the next one."""
         position = self.position
-        if self.ranks.main and not any(e["kind"] == "end" for e in read_log(self.folder)):
-            facts = {"reason": position.finished, "best": position.best}
-            facts |= {"best_epoch": position.best_epoch, "monitor": self.monitor.name}
+        facts = {"reason": position.finished, "best": position.best}
+        facts |= {"best_epoch": position.best_epoch, "monitor": self.monitor.name}
+        if self.ranks.main and any(entry["kind"] == "end" for entry in read_log(self.folder)):
+            self.watch({"kind": "done", "step": position.step, **facts})
+        else:
             self.journal.write("end", position.step, epoch=position.epoch, **facts)
         self.ranks.wait()
 
