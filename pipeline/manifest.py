@@ -54,6 +54,8 @@ class Splits(Config):
     Attributes:
         official: Whether the dataset brings splits of its own.
         val, test: Shares (0 to 1) of the rows without an official split.
+        test_without_official: In place of ``test`` where no row is in an official test part, so
+            that a release without it can be evaluated too.
         seed: Seed of the generated part.
         stratify: Task whose class shares are kept equal between the parts.
     """
@@ -61,12 +63,13 @@ class Splits(Config):
     official: bool = False
     val: float = Field(default=0.1, ge=0, lt=1)
     test: float = Field(default=0.0, ge=0, lt=1)
+    test_without_official: float = Field(default=0.0, ge=0, lt=1)
     seed: int = 42
     stratify: str | None = None
 
     @model_validator(mode="after")
     def _some_train(self) -> Splits:
-        if self.val + self.test >= 1:
+        if self.val + max(self.test, self.test_without_official) >= 1:
             raise ValueError("val + test must be below 1")
         return self
 

@@ -33,7 +33,9 @@ def make_splits(rows: Sequence[dict[str, Any]], policy: Splits, column: str | No
         else:
             row["split_origin"] = "generated"
             groups[row["group"]].append(row)
-    wanted = _wanted(groups, policy, column)
+    has_test = any("test" in parts for parts in bound.values())
+    shares = {"test": policy.test if has_test else policy.test_without_official or policy.test}
+    wanted = _wanted(groups, {**shares, "val": policy.val}, column)
     order = sorted(groups, key=lambda group: _hash(policy.seed, group))
     for group in order:
         members = groups[group]
@@ -54,14 +56,16 @@ def make_splits(rows: Sequence[dict[str, Any]], policy: Splits, column: str | No
 
 
 def _wanted(
-    groups: Mapping[str, Sequence[Mapping[str, Any]]], policy: Splits, column: str | None
+    groups: Mapping[str, Sequence[Mapping[str, Any]]],
+    shares: Mapping[str, float],
+    column: str | None,
 ) -> dict[str, Counter[str]]:
     sizes: Counter[str] = Counter()
     for members in groups.values():
         sizes[_stratum(members, column)] += len(members)
     return {
-        "test": Counter({name: round(size * policy.test) for name, size in sizes.items()}),
-        "val": Counter({name: round(size * policy.val) for name, size in sizes.items()}),
+        part: Counter({name: round(size * share) for name, size in sizes.items()})
+        for part, share in shares.items()
     }
 
 

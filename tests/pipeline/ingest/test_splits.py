@@ -126,3 +126,14 @@ def test_training_rows_that_leak_into_an_official_test_split_are_flagged() -> No
     make_splits(rows, POLICY, COLUMN)
     assert [item["split"] for item in rows] == ["train", "test", "train", "train"]
     assert [item["flags"] for item in rows] == [["group_in_test"], [], [], []]
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_a_test_part_is_held_out_only_where_there_is_no_official_one(official: bool) -> None:
+    rows = many(400)
+    if official:
+        rows.append(row("given", "of its own", split="test"))
+    make_splits(rows, Splits(val=0.1, test_without_official=0.15, stratify="mood"), COLUMN)
+    generated = [item for item in rows if item["split_origin"] == "generated"]
+    share = sum(item["split"] == "test" for item in generated) / len(generated)
+    assert share == 0 if official else 0.12 < share < 0.18
