@@ -76,7 +76,7 @@ def test_labels_of_test_change_nothing(tmp_path: Path) -> None:
     assert values[0] == values[1]
     from support.training_stores import opened
 
-    with pytest.raises(StoreError, match="77|mood"):
+    with pytest.raises(StoreError, match=r"77|mood"):
         opened(tmp_path / "other", "train", "test")
 
 
