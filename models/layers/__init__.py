@@ -1,1 +1,1 @@
-"""Layers that several fusion models share."""
+"""What several models share: masks, attention on packed or padded sequences, graphs, heads."""

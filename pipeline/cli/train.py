@@ -2,19 +2,126 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from ..errors import ConfigError, UsageError, unknown_name
+from ..training.catalogue import model_names, summary
 from . import options as opt
 
-app = typer.Typer(help="Train a network.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from ..training.experiment import Outcome
+
+
+class _Networks(TyperGroup):
+    """The networks as subcommands; an unknown one is answered with the nearest names."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise UsageError(unknown_name("model", args[0], self.commands))
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    help="Train a fusion model on cached features, or the inpainting network on pictures.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    cls=_Networks,
+)
 
 
 @app.callback()
 def train() -> None:
-    """Train a network."""
+    """Train a fusion model on cached features, or the inpainting network on pictures."""
+
+
+Seeds = Annotated[str, typer.Option(help="Comma-separated; one training each.")]
+Runs = Annotated[Path, typer.Option(envvar="AFFECTFLOW_RUNS", help="Folder of trained runs.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Preset = Annotated[
+    str | None, typer.Option(help="A training preset or one of the model's own configurations.")
+]
+Stores = Annotated[
+    list[Path] | None,
+    typer.Option("--store", envvar=opt.STORE_VARIABLE, help="Feature store; may be repeated."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="owner.key=value; owners: model, data, loader, optimizer, loss, trainer.",
+    ),
+]
+DEFAULT_RUNS = Path("affectflow-runs")
+
+
+def train_model(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Option(help="Dataset in the store, e.g. memotion.")],
+    store: Stores = None,
+    preset: Preset = None,
+    seeds: Seeds = "1111",
+    runs: Runs = DEFAULT_RUNS,
+    device: Device = None,
+    assignments: Settings = None,
+    json_output: opt.Json = False,
+) -> None:
+    """Train on the train split, select on val; running it again goes on from where it stopped.
+
+    Start it under `torchrun` to use several processes.
+    """
+    from ..config import parse_overrides
+    from ..loading import missing_dependency
+    from . import show, show_training
+
+    overrides = parse_overrides(assignments or [])
+    if device is not None:
+        overrides.setdefault("trainer", {})["device"] = device
+    chosen = read_seeds(seeds)
+    model = context.info_name or ""
+    try:
+        from ..training.experiment import train as run
+        from ..training.settings import resolve
+    except ModuleNotFoundError as error:
+        raise missing_dependency(error) from error
+    settings = resolve(model, dataset, store or [opt.DEFAULT_STORE], preset, overrides)
+    main = os.environ.get("RANK", "0") == "0"
+    with show.interruptible(), show_training.display(quiet=json_output or not main) as watch:
+        outcome = run(settings, chosen, runs, watch)
+    if main:
+        _print(outcome, json_output)
+
+
+for _name in model_names():
+    app.command(_name, help=summary(_name))(train_model)
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds of ``1111,1112``.
+
+    Raises:
+        ConfigError: One is no whole number from 0, or occurs twice.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    seeds = tuple(int(word) for word in words if word.isdecimal())
+    if not seeds or len(seeds) != len(words) or len(set(seeds)) != len(seeds):
+        raise ConfigError(f"--seeds got '{text}', expected different whole numbers like 1111,1112")
+    return seeds
+
+
+def _print(outcome: Outcome, json_output: bool) -> None:
+    from . import show, show_training
+
+    if json_output:
+        facts = {"run": str(outcome.folder), "seeds": outcome.seeds, "table": outcome.table}
+        show.print_json(facts)
+        return
+    show_training.print_table(outcome.table)
+    typer.echo(f"run: {outcome.folder}")
 
 
 @app.command("deepfillv2")
@@ -34,7 +141,6 @@ def train_deepfillv2(
     Use the result with --set inpaint.model=deepfillv2 --set inpaint.deepfillv2.file=OUT/….
     """
     from ..config import parse, parse_overrides
-    from ..errors import ConfigError
     from ..loading import missing_dependency
 
     overrides = parse_overrides(assignments or [])

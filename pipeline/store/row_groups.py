@@ -6,7 +6,7 @@ parts are seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,13 +72,15 @@ class RowGroup:
             return self.file.read_row_group(self.index, columns=columns)
 
 
-def iter_row_groups(folder: OutputFolder, memory_map: bool = False) -> Iterator[RowGroup]:
-    """Yield the row groups of all committed shards, in order.
+def iter_row_groups(
+    folder: OutputFolder, memory_map: bool = False, shards: Iterable[int] | None = None
+) -> Iterator[RowGroup]:
+    """Yield the row groups of all committed shards, or of these, in order.
 
     Raises:
         StoreError: A committed part is missing or damaged.
     """
-    for shard in folder.commits:
+    for shard in folder.commits if shards is None else shards:
         path = folder.path / part_name(shard)
         with readable(folder, shard):
             file = pq.ParquetFile(path, memory_map=memory_map)

@@ -10,9 +10,10 @@ as dense features have.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,7 @@ class View:
         shards: (N,) int32: shard of each row.
         offsets: (N,) int64: first byte of each row's value in its part file.
         lengths: (N,) int64: length of each row's first axis; 1 for a fixed shape.
+        files: Where a shard's values lie, if not in its part file.
     """
 
     folder: OutputFolder
@@ -46,6 +48,7 @@ class View:
     shards: np.ndarray
     offsets: np.ndarray
     lengths: np.ndarray
+    files: Mapping[int, Path] = field(default_factory=dict)
     _maps: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -56,6 +59,10 @@ class View:
     def __len__(self) -> int:
         """Return N."""
         return len(self.keys)
+
+    def path(self, shard: int) -> Path:
+        """Return the file that holds the values of a shard."""
+        return self.files.get(shard, self.folder.path / part_name(shard))
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -103,7 +110,7 @@ class View:
     def _mapped(self, shard: int) -> np.ndarray:
         found = self._maps.get(shard)
         if found is None:
-            found = np.frombuffer(_map(self.folder, shard), np.uint8)
+            found = np.frombuffer(_map(self.path(shard)), np.uint8)
             self._maps[shard] = found
         return found
 
@@ -136,7 +143,7 @@ def _row_groups(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield keys, offsets and lengths of the rows that are ok, by row group."""
     spec, width = folder.feature, tensor.row_bytes(folder.feature)
-    with _map(folder, shard) as data:
+    with _map(folder.path / part_name(shard)) as data:
         for group in range(file.num_row_groups):
             head = file.read_row_group(group, columns=["key", "status", "n"])
             ok = np.asarray(head["status"].to_pylist(), object) == "ok"
@@ -167,6 +174,6 @@ def _offsets(pages: Sequence[Page], ok: np.ndarray, sizes: np.ndarray) -> np.nda
     return offsets
 
 
-def _map(folder: OutputFolder, shard: int) -> mmap.mmap:
-    with open(folder.path / part_name(shard), "rb") as file:
+def _map(path: Path) -> mmap.mmap:
+    with open(path, "rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("datasets", reason="the comparison with Hugging Face datasets needs it")
     folder = tmp_path_factory.mktemp("results")
-    command = [sys.executable, "-m", "benchmarks.run", "startup", "store", "--quick"]
+    command = [sys.executable, "-m", "benchmarks.run", "startup", "store", "loader", "--quick"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [*command, "--results", str(folder)],
@@ -28,7 +28,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["startup", "store"])
+@pytest.mark.parametrize("name", ["startup", "store", "loader"])
 def test_a_result_says_what_it_was_measured_on(results: Path, name: str) -> None:
     value = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
     assert value["quick"]
@@ -44,6 +44,15 @@ def test_every_format_of_the_store_was_compared(results: Path) -> None:
     formats = {run["format"] for run in value["runs"] if run["set"] == "regions"}
     assert len(formats) == 6
     assert all(run["random_gbs"] > 0 and run["write_gbs"] > 0 for run in value["runs"])
+
+
+@pytest.mark.slow
+def test_ways_to_load_were_compared_or_skipped_with_a_reason(results: Path) -> None:
+    value = json.loads((results / "loader.json").read_text(encoding="utf-8"))
+    measured = {run["way"] for run in value["runs"] if run["set"] == "regions"}
+    assert {"affectflow", "NumPy memmap", "Hugging Face datasets"} <= measured
+    assert len(measured) - 2 + len(value["skipped"]) == 7
+    assert all(value["skipped"].values())
 
 
 @pytest.mark.slow

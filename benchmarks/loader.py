@@ -1,0 +1,178 @@
+"""Batches for training, in samples/s, against other ways to load them.
+
+Two kinds of rows: CLIP vectors (512 float16, 1 KiB) and regions (100 × 2048 float16, 400 KiB), in
+order and shuffled, one process without workers, page cache warm; all give the same float16 values
+as torch tensors. Ways take turns, so that a noisy machine disturbs all alike. Then resident memory
+with eight workers, in processes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .loader_formats import WAYS, Base, MemoryMap, Ours, why_not
+
+NAME = "loader"
+TITLE = "(i) Loading batches"
+ROOT = Path(__file__).resolve().parents[1]
+BATCH = 64
+# A slow way is cut off: its rate is known by then.
+ROUND_S = 6.0
+SPEEDUP, SHARE = 10.0, 0.8
+
+
+def run(workdir: Path, quick: bool) -> dict[str, Any]:
+    """Measure and return the result."""
+    torch.set_num_threads(1)
+    sets = {
+        "clip vectors": ((512,), 2_000 if quick else 50_000),
+        "regions": ((100, 2048), 130 if quick else 1_500),
+    }
+    skipped = {way.name: reason for way in WAYS if (reason := why_not(way))}
+    runs: list[dict[str, Any]] = []
+    memory: list[dict[str, Any]] = []
+    for name, (shape, rows) in sets.items():
+        ways = _open(workdir / name.replace(" ", "-"), rows, shape)
+        runs += [{"set": name, "rows": rows, **found} for found in _rates(ways, 1 if quick else 5)]
+        if name == "regions" and not quick:
+            memory = [
+                _with_workers(label, way)
+                for label, way in ways.items()
+                if not label.endswith("to float32")
+            ]
+        del ways
+        shutil.rmtree(workdir / name.replace(" ", "-"))
+    verdict = _verdict(runs)
+    return {
+        "target": f"shuffled regions: ≥ {SPEEDUP:g} × the best other library or ≥ {SHARE:.0%} of a "
+        "memmap, whichever is higher",
+        **verdict,
+        "settings": {"batch": BATCH, "torch_threads": 1, "rounds": 1 if quick else 5},
+        "runs": [*runs, *memory],
+        "skipped": skipped,
+        "columns": ["values", "way", "in order, samples/s", "shuffled, samples/s", "open s",
+                    "8 workers: samples/s", "resident GB, summed", "shared pages divided GB"],
+        "rows": list(_rows(runs, memory)),
+        "notes": _notes(skipped),
+    }  # fmt: skip
+
+
+def _notes(skipped: dict[str, str]) -> list[str]:
+    notes = [
+        "Medians of rounds in which the ways take turns; a round is one epoch, cut off after "
+        f"{ROUND_S:g} s. Every way gave the same rows, checked by their numbers.",
+        "Ours reads shards written as the engine writes them and joins samples, labels and "
+        "families; the others hold values alone. Its batches use memory of batches that are gone "
+        "again, which is why it can be faster than a memmap: fresh memory costs more than reading.",
+        "The pickles are in memory as a whole before the first batch. Opening ours the first time "
+        "looks for NaN in every value.",
+        "With workers: regions, shuffled, one epoch; memory is the sum over the process and its "
+        "workers at its highest, resident (shared pages counted in each) and proportional.",
+    ]
+    return [*notes, *(f"Not measured: {name}: {reason}." for name, reason in skipped.items())]
+
+
+def _open(folder: Path, rows: int, shape: tuple[int, ...]) -> dict[str, Base]:
+    found: dict[str, Base] = {}
+    for way in WAYS:
+        if why_not(way) is None:
+            made = way(folder / way.__name__, rows, shape, BATCH)
+            made.write()
+            found[way.name] = made
+    where = (rows, shape, BATCH)
+    found[f"{Ours.name}, to float32"] = Ours(folder / "Ours", *where, dtype="float32")
+    found[f"{MemoryMap.name}, to float32"] = MemoryMap(
+        folder / "MemoryMap", *where, dtype=torch.float32
+    )
+    return found
+
+
+def _rates(ways: dict[str, Base], rounds: int) -> Iterator[dict[str, Any]]:
+    opening: dict[str, float] = {}
+    for name, way in ways.items():
+        start = time.perf_counter()
+        way.open()
+        opening[name] = round(time.perf_counter() - start, 3)
+        for shuffle in (False, True):
+            _check(name, way, shuffle)
+    rates: dict[tuple[str, bool], list[float]] = {}
+    for _ in range(rounds):
+        for shuffle in (False, True):
+            for name, way in ways.items():
+                rates.setdefault((name, shuffle), []).append(_rate(way, shuffle))
+    for name in ways:
+        yield {
+            "way": name,
+            "open_s": opening[name],
+            "in_order": round(statistics.median(rates[name, False]), 1),
+            "shuffled": round(statistics.median(rates[name, True]), 1),
+            "in_order_rounds": [round(rate, 1) for rate in rates[name, False]],
+            "shuffled_rounds": [round(rate, 1) for rate in rates[name, True]],
+        }
+
+
+def _check(name: str, way: Base, shuffle: bool) -> None:
+    """One epoch, which also warms the page cache: every row once, of the right shape."""
+    seen: list[float] = []
+    start = time.perf_counter()
+    for batch in way.epoch(shuffle):
+        if tuple(batch.shape[1:]) != way.shape:
+            raise RuntimeError(f"{name}: got batches of shape {tuple(batch.shape)}")
+        seen += batch.reshape(len(batch), -1)[:, 0].tolist()
+        if time.perf_counter() - start > 10 * ROUND_S:
+            return
+    if sorted(seen) != sorted(float(row % 2048) for row in range(way.rows)):
+        raise RuntimeError(f"{name}: an epoch does not hold every row once")
+
+
+def _rate(way: Base, shuffle: bool) -> float:
+    rows = 0
+    start = time.perf_counter()
+    for batch in way.epoch(shuffle):
+        rows += len(batch)
+        if time.perf_counter() - start > ROUND_S:
+            break
+    return rows / (time.perf_counter() - start)
+
+
+def _with_workers(name: str, way: Base) -> dict[str, Any]:
+    """Return memory and rate of one epoch with eight workers, in a process of its own."""
+    facts = [type(way).__name__, str(way.folder), str(way.rows), json.dumps(way.shape), str(BATCH)]
+    command = [sys.executable, "-m", "benchmarks.loader_workers", *facts]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"set": "regions", "way": name, "workers_failed": done.stderr[-300:]}
+    return {"set": "regions", "way": name, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def _verdict(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    of = {one["way"]: one["shuffled"] for one in runs if one["set"] == "regions"}
+    ours, mapped = of[Ours.name], of[MemoryMap.name]
+    others = {name: rate for name, rate in of.items() if not name.endswith("to float32")}
+    libraries = {k: v for k, v in others.items() if k not in {Ours.name, MemoryMap.name}}
+    best = max(libraries, key=lambda name: libraries[name])
+    on_disk = max(rate for name, rate in libraries.items() if not name.startswith("pickle"))
+    wanted = max(SPEEDUP * libraries[best], SHARE * mapped)
+    return {
+        "met": ours >= wanted,
+        "headline": f"shuffled regions: {ours:,.0f} samples/s, {ours / mapped:.2f} of a memmap, "
+        f"{ours / libraries[best]:.1f} × {best}, {ours / on_disk:.0f} × the best that reads files",
+    }
+
+
+def _rows(runs: list[dict[str, Any]], memory: list[dict[str, Any]]) -> Iterator[list[Any]]:
+    for one in runs:
+        found = next((m for m in memory if (m["set"], m["way"]) == (one["set"], one["way"])), {})
+        names = ("set", "way", "in_order", "shuffled", "open_s")
+        more = ("workers_rate", "rss_gb", "pss_gb")
+        yield [*(one[name] for name in names), *(found.get(name) for name in more)]

@@ -1,0 +1,1 @@
+"""The plain models that every other model has to beat."""

@@ -1,0 +1,1 @@
+"""The parts of MM-ORIENT: attention within modalities, graphs across them, configuration."""

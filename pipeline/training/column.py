@@ -1,0 +1,185 @@
+"""One feature over the samples of one split: where each value lies, and batches of it.
+
+``N`` samples of the split, ``B`` of a batch, ``L`` entries of the batch's longest sample, ``M`` of
+all its samples together, ``rest = shape[1:]``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from affectflow.models.batch import FeatureBatch
+
+from ..records import FeatureSpec
+from .buffers import BufferPool
+from .value_files import ValueFiles
+
+Layout = Literal["padded", "packed"]
+
+# Bytes converted at a time: they stay in the cache of a core, and torch does not start threads
+# for so few, which several workers at once would pay for.
+_CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature of a split.
+
+    Attributes:
+        spec: The feature as stored.
+        shape: Per sample, as given out: the first axis may be cut.
+        stored: Whether floats keep their stored dtype; otherwise they become float32.
+        paths: Files of values.
+        file: (N,) int32: index of each row's file, -1 where the sample has no value.
+        offset: (N,) int64: first byte in that file.
+        length: (N,) int64: entries of the first axis that are read; 1 for a vector.
+        valid: (N,) int64: how many of them count, at most ``length``; 0 for a missing value.
+        flagged: (N,) bool: rows with NaN or infinite entries, which are given out as zeros.
+    """
+
+    spec: FeatureSpec
+    shape: tuple[int | None, ...]
+    stored: bool
+    paths: tuple[Path, ...]
+    file: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    valid: np.ndarray
+    flagged: np.ndarray
+    pool: BufferPool = field(default_factory=BufferPool, repr=False)
+    files: ValueFiles = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", ValueFiles(self.paths))
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.file)
+
+    @property
+    def present(self) -> np.ndarray:
+        """(N,) bool: whether the sample has a value."""
+        return self.file >= 0
+
+    @property
+    def output_dtype(self) -> np.dtype:
+        """Dtype of batches."""
+        dtype = np.dtype(self.spec.dtype)
+        if dtype.kind == "f":
+            return dtype if self.stored else np.dtype(np.float32)
+        return dtype if self.stored else np.dtype(np.int64)
+
+    def batch(self, rows: np.ndarray, layout: Layout) -> FeatureBatch:
+        """Return these rows, in this order.
+
+        Features of a fixed shape come as ``fixed`` whatever the layout.
+        """
+        valid = torch.from_numpy(self.valid[rows])
+        if not self.spec.ragged:
+            return FeatureBatch(self._fixed(rows), valid, "fixed")
+        if layout == "packed":
+            return FeatureBatch(self._packed(rows), valid, "packed")
+        return FeatureBatch(self._padded(rows), valid, "padded")
+
+    def _fixed(self, rows: np.ndarray) -> Tensor:
+        shape = [int(size or 0) for size in self.shape]
+        values = self.pool.take((len(rows), *shape), self.output_dtype)
+        width = math.prod(shape)
+        self._fill(values, rows, np.arange(len(rows), dtype=np.int64) * width)
+        values[self.file[rows] < 0] = 0
+        return self._finite(torch.from_numpy(values), rows)
+
+    def _packed(self, rows: np.ndarray) -> Tensor:
+        lengths = self.length[rows]
+        values = self.pool.take((int(lengths.sum()), *self._rest), self.output_dtype)
+        ends = np.cumsum(lengths)
+        self._fill(values, rows, (ends - lengths) * self._step)
+        if self.flagged[rows].any():
+            np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return torch.from_numpy(values)
+
+    def _padded(self, rows: np.ndarray) -> Tensor:
+        # A batch in which nobody has the feature still has one, empty, entry.
+        longest = max(1, int(self.length[rows].max(initial=0)))
+        values = self.pool.take((len(rows), longest, *self._rest), self.output_dtype)
+        values[np.arange(longest) >= self.length[rows][:, None]] = 0
+        self._fill(values, rows, np.arange(len(rows), dtype=np.int64) * longest * self._step)
+        return self._finite(torch.from_numpy(values), rows)
+
+    @property
+    def _rest(self) -> tuple[int, ...]:
+        return tuple(int(size or 0) for size in self.shape[1:])
+
+    @property
+    def _step(self) -> int:
+        """Numbers of one entry of the first axis."""
+        return math.prod(self._rest)
+
+    def _finite(self, values: Tensor, rows: np.ndarray) -> Tensor:
+        flagged = self.flagged[rows]
+        if flagged.any():
+            where = torch.from_numpy(np.flatnonzero(flagged))
+            values[where] = values[where].nan_to_num(0.0, 0.0, 0.0)
+        return values
+
+    def _fill(self, values: np.ndarray, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Read rows into ``values``; row ``i`` begins at number ``starts[i]``."""
+        there = np.flatnonzero((self.file[rows] >= 0) & (self.length[rows] > 0))
+        rows, starts = rows[there], starts[there]
+        if not len(rows):
+            return
+        item = np.dtype(self.spec.dtype).itemsize
+        per_entry = self._step if len(self.shape) else 1
+        counts = self.length[rows] * per_entry
+        if not self.spec.ragged:
+            counts = np.full(len(rows), math.prod(int(size or 0) for size in self.shape))
+        spans = (
+            self.file[rows].tolist(),
+            self.offset[rows].tolist(),
+            starts.tolist(),
+            counts.tolist(),
+        )
+        if np.dtype(self.spec.dtype) == values.dtype:
+            self._copy(values, item, spans)
+        else:
+            self._convert(values, item, spans)
+
+    def _copy(self, values: np.ndarray, item: int, spans: tuple[list[int], ...]) -> None:
+        target = _bytes(values)
+        read = self.files.read_into
+        for file, offset, start, count in zip(*spans, strict=True):
+            read(target[start * item : (start + count) * item], file, offset)
+
+    def _convert(self, values: np.ndarray, item: int, spans: tuple[list[int], ...]) -> None:
+        """Read through a small scratch, converting what it holds each time it is full."""
+        scratch = np.empty(_CHUNK_BYTES, np.uint8)
+        target, source = _bytes(scratch), torch.from_numpy(scratch.view(self.spec.dtype))
+        output = torch.from_numpy(values.reshape(-1))
+        room = _CHUNK_BYTES // item
+        read = self.files.read_into
+        # Numbers in the scratch that wait, and where the first of them goes.
+        held = first = 0
+        for file, offset, start, count in zip(*spans, strict=True):
+            while count:
+                if held and (held == room or first + held != start):
+                    output[first : first + held].copy_(source[:held])
+                    held = 0
+                if not held:
+                    first = start
+                taken = min(count, room - held)
+                read(target[held * item : (held + taken) * item], file, offset)
+                held, start, count = held + taken, start + taken, count - taken
+                offset += taken * item
+        if held:
+            output[first : first + held].copy_(source[:held])
+
+
+def _bytes(values: np.ndarray) -> memoryview:
+    return memoryview(values.reshape(-1).view(np.uint8).data)

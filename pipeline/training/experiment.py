@@ -1,0 +1,132 @@
+"""A run: one model on one dataset with one or several seeds, in one folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from affectflow.models.batch import FusionModel
+
+from ..errors import AffectflowError, ConfigError
+from . import distributed
+from .data import TrainingData, open_data
+from .distributed import Ranks
+from .journal import Watcher
+from .randomness import INITIAL, seed_generators
+from .run_folder import RunFolder, parameter_counts
+from .scores import Monitor
+from .settings import Settings
+from .table import write_table
+from .trainer import Trainer
+
+DEFAULT_SEEDS = (1111,)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run ended with.
+
+    Attributes:
+        folder: Folder of the run.
+        seeds: By seed, its record in `run.json`.
+        table: Content of `table.json`.
+    """
+
+    folder: Path
+    seeds: dict[str, dict[str, Any]]
+    table: dict[str, Any]
+
+
+def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) -> Outcome:
+    """Train every seed that is not finished, and write the table of all that are.
+
+    The test split is not opened. Under `torchrun` every process calls this; rank 0 writes.
+
+    Args:
+        settings: What to train.
+        seeds: One training each, in folders of their own.
+        runs: Folder of all runs.
+        watch: Called with every entry of the log of every seed.
+
+    Raises:
+        AffectflowError: Data, configuration or a diverged loss; said in `run.json` too.
+    """
+    config = settings.recipe.trainer
+    ranks = distributed.start(config.device)
+    try:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        kind = settings.kind
+        data = open_data(
+            settings.data, kind.roles, kind.model.optional_roles, splits=("train", "val")
+        )
+        folder = RunFolder.of(runs, settings, data)
+        monitor = Monitor.of(config.monitor, data.tasks)
+        if ranks.main:
+            folder.begin(settings, data, monitor.name, ranks.world)
+        ranks.wait()
+        found = {}
+        for seed in seeds:
+            watch({"kind": "seed", "step": 0, "seed": seed, "folder": str(folder.seed(seed))})
+            found[str(seed)] = _train_seed(settings, data, folder, seed, ranks, watch)
+        table = write_table(folder, data) if ranks.main else {}
+        ranks.wait()
+        return Outcome(folder.path, found, table)
+    finally:
+        distributed.stop()
+
+
+def _train_seed(
+    settings: Settings,
+    data: TrainingData,
+    folder: RunFolder,
+    seed: int,
+    ranks: Ranks,
+    watch: Watcher,
+) -> dict[str, Any]:
+    seed_generators(seed, INITIAL)
+    model = build_model(settings, data)
+    trainer = Trainer(model, data, settings.recipe, seed, folder.seed(seed), ranks, watch)
+    began = time.monotonic()
+    _note(folder, seed, ranks, {"status": "running"}, parameters=parameter_counts(model))
+    try:
+        position = trainer.fit()
+    except AffectflowError as error:
+        _note(folder, seed, ranks, {"status": "failed", "reason": error.message})
+        raise
+    facts = {
+        "status": "finished",
+        "reason": position.finished,
+        "best": position.best,
+        "best_epoch": position.best_epoch,
+        "epochs": position.epoch,
+        "steps": position.step,
+        "last_session_seconds": round(time.monotonic() - began, 3),
+    }
+    _note(folder, seed, ranks, facts)
+    return facts
+
+
+def _note(
+    folder: RunFolder, seed: int, ranks: Ranks, facts: Mapping[str, Any], **more: Any
+) -> None:
+    if ranks.main:
+        folder.update(seeds={str(seed): facts}, **more)
+
+
+def build_model(settings: Settings, data: TrainingData) -> FusionModel:
+    """Return the model with its initial weights, drawn from the global generators.
+
+    Raises:
+        ConfigError: The configuration does not fit the data.
+    """
+    try:
+        return settings.kind.model(settings.model, data.inputs, data.tasks)
+    except ValueError as error:
+        # What a model says of shapes and roles that it cannot be built for.
+        raise ConfigError(f"{settings.kind.name}: {error}") from None

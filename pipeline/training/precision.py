@@ -1,0 +1,23 @@
+"""Number formats of the forward pass: autocast and loss scaling."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: PrecisionName) -> AbstractContextManager[object]:
+    """Return the context of a forward pass; losses are computed in float32 outside it."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, _TYPES[precision])
+
+
+def make_scaler(device: torch.device, precision: PrecisionName) -> torch.amp.GradScaler:
+    """Return the loss scaler; only fp16 needs one, else it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

@@ -1,0 +1,140 @@
+"""The folder of a run: named by what is trained on what, so the same command finds it again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from affectflow.models.batch import FusionModel, InputSpec, Task
+
+from ..config import digest
+from ..errors import StoreError
+from ..store.layout import read_json, write_json
+
+if TYPE_CHECKING:
+    from .data import TrainingData
+    from .settings import Settings
+
+RUN_NAME = "run.json"
+FORMAT = 1
+_PACKAGES = ("affectflow", "torch", "numpy", "pyarrow", "safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run, and its record."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, runs: Path, settings: Settings, data: TrainingData) -> RunFolder:
+        """Return the folder of these settings over these data."""
+        name = digest({"settings": settings.identity(), "data": data.digest})
+        return cls(runs / settings.data.dataset / f"{settings.kind.name}-{name}")
+
+    def seed(self, seed: int) -> Path:
+        """Return the folder of a seed."""
+        return self.path / f"seed-{seed}"
+
+    def record(self) -> dict[str, Any]:
+        """Return what `run.json` holds.
+
+        Raises:
+            StoreError: There is none, or it is damaged or of another version.
+        """
+        found = read_json(self.path / RUN_NAME, ("format", "model", "settings", "tasks", "inputs"))
+        if found is None:
+            hint = "pass the folder that `pipeline train` printed"
+            raise StoreError(f"'{self.path}' is no run of `pipeline train`", hint)
+        if found["format"] != FORMAT:
+            got = f"'{self.path.name}' has run format {found['format']}, expected {FORMAT}"
+            raise StoreError(got, "train again with this version")
+        return found
+
+    def begin(
+        self, settings: Settings, data: TrainingData, monitor: str, world: int
+    ) -> dict[str, Any]:
+        """Write `run.json`, keeping what seeds that were trained before left in it."""
+        before = read_json(self.path / RUN_NAME) or {}
+        record = {
+            "format": FORMAT,
+            "model": settings.kind.name,
+            "preset": settings.preset,
+            "settings": settings.to_json(),
+            "tasks": [task_to_json(task) for task in data.tasks],
+            "inputs": {role: list(spec.shape) for role, spec in data.inputs.items()},
+            "fingerprints": data.fingerprints,
+            "data": {"digest": data.digest, "counts": data.counts},
+            "monitor": monitor,
+            "command": sys.argv,
+            "versions": _versions(),
+            "hardware": hardware(world),
+            "parameters": before.get("parameters", {}),
+            "seeds": before.get("seeds", {}),
+        }
+        write_json(self.path / RUN_NAME, record)
+        return record
+
+    def update(self, **facts: Any) -> None:
+        """Put facts into `run.json`; mappings are merged."""
+        record = self.record()
+        for name, value in facts.items():
+            old = record.get(name)
+            if isinstance(old, dict) and isinstance(value, Mapping):
+                value = {**old, **value}
+            record[name] = value
+        write_json(self.path / RUN_NAME, record)
+
+
+def task_to_json(task: Task) -> dict[str, Any]:
+    """Return a task as JSON."""
+    return {**task._asdict(), "classes": list(task.classes)}
+
+
+def tasks_from_json(values: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
+    """Return tasks of their JSON."""
+    return tuple(Task(**{**value, "classes": tuple(value["classes"])}) for value in values)
+
+
+def inputs_from_json(values: Mapping[str, Sequence[int | None]]) -> dict[str, InputSpec]:
+    """Return input shapes of their JSON."""
+    return {role: InputSpec(tuple(shape)) for role, shape in values.items()}
+
+
+def parameter_counts(model: FusionModel) -> dict[str, Any]:
+    """Return how many parameters a model has: all, trainable, and by direct part."""
+    return {
+        "total": sum(parameter.numel() for parameter in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "parts": {
+            name: sum(parameter.numel() for parameter in part.parameters())
+            for name, part in model.named_children()
+        },
+    }
+
+
+def hardware(world: int) -> dict[str, Any]:
+    """Return what a training runs on."""
+    found: dict[str, Any] = {"machine": platform.machine(), "cpus": os.cpu_count(), "ranks": world}
+    if torch.cuda.is_available():
+        found["accelerator"] = torch.cuda.get_device_name()
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            # Run from a checkout that is not installed.
+            continue
+    return found

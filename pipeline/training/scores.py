@@ -1,0 +1,99 @@
+"""Numbers of the validation split, and the one among them that selects."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from affectflow.models.batch import Task
+
+from ..errors import InvalidInput
+from ..evaluation.flags import flags
+from . import metrics
+from .diagnostics import diagnose
+from .metrics.selection import selection_value
+from .validation import SplitOutput
+
+Scores = dict[str, dict[str, float]]
+
+
+def score(tasks: Sequence[Task], output: SplitOutput, family: str) -> Scores:
+    """Return task → metric → value, the task ``mean``, and each task's ``loss`` among them.
+
+    Raises:
+        InvalidInput: A logit is not finite.
+    """
+    scores = metrics.compute(tasks, output.labels, output.logits, family, keys=output.keys)
+    for name, value in output.losses.items():
+        task = name.partition("/")[2] or "mean"
+        scores[task]["loss"] = value
+    return scores
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """The number that early stopping and the best checkpoint go by.
+
+    Attributes:
+        name: Such as ``val/mean/macro_f1`` or ``val/loss``.
+        maximise: Whether more is better.
+    """
+
+    name: str
+    maximise: bool
+
+    @classmethod
+    def of(cls, name: str, tasks: Sequence[Task]) -> Monitor:
+        """Return the monitor of a name; ``auto`` is macro-F1, or the loss where all regress.
+
+        Raises:
+            ConfigError: The name is no metric with a direction.
+        """
+        if name == "auto":
+            only_regression = all(task.kind == "regression" for task in tasks)
+            name = "val/loss" if only_regression else "val/mean/macro_f1"
+        return cls(name, metrics.is_maximised(name))
+
+    def value(self, scores: Scores) -> float:
+        """Return the monitored value.
+
+        Raises:
+            ConfigError: The name is not among the scores, or names the test split.
+            InvalidInput: The value is undefined, so nothing could be selected by it.
+        """
+        value, _ = selection_value(scores, self.name)
+        if math.isnan(value):
+            raise InvalidInput(
+                f"{self.name} is undefined on the validation split",
+                "choose another --set trainer.monitor=…; a task may have no labels there",
+            )
+        return value
+
+    def better(self, value: float, best: float | None) -> bool:
+        """Return whether a value beats the best so far."""
+        if best is None:
+            return True
+        return value > best if self.maximise else value < best
+
+
+def weak_spots(train: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Yield name and message of what the means of an epoch say against the model."""
+    for message in diagnose(train):
+        # The same finding with another number is the same warning.
+        yield re.sub(r"[\d.]+(e[-+]\d+)?%?", "#", message), message
+
+
+def find_flags(tasks: Sequence[Task], output: SplitOutput, family: str) -> list[dict[str, str]]:
+    """Return as JSON what is wrong with the predictions, see `evaluation.flags`."""
+    guesses = metrics.predictions_of(tasks, output.logits)
+    return [flag._asdict() for flag in flags(tasks, output.labels, guesses, family)]
+
+
+def numbers(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Return scores as JSON: undefined values are null."""
+    return {
+        task: {name: value if math.isfinite(value) else None for name, value in found.items()}
+        for task, found in scores.items()
+    }

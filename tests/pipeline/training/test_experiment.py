@@ -1,0 +1,205 @@
+"""Runs from a store: the folder, the table, several seeds, loading, mismatches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.feature_stores import write_feature
+from support.toy_training import one_thread, silent
+from support.training_stores import IMAGE, make_store, rows_of
+
+from affectflow.models.batch import InputSpec
+from affectflow.pipeline.errors import AffectflowError, ConfigError, StoreError, UsageError
+from affectflow.pipeline.training.checkpoint import load_run
+from affectflow.pipeline.training.data import open_data
+from affectflow.pipeline.training.experiment import Outcome, train
+from affectflow.pipeline.training.presets import PRESETS, default_preset
+from affectflow.pipeline.training.settings import Settings, resolve
+
+SMALL: dict[str, Any] = {
+    "trainer": {"epochs": 2, "tensorboard": False, "device": "cpu"},
+    "loader": {"batch_size": 5},
+    "model": {"hidden": [8]},
+}
+
+
+def settings_of(
+    store: Path, name: str = "clip_head", /, **overrides: Mapping[str, Any]
+) -> Settings:
+    features = {"features": {"e_img": "clip_image", "e_txt": "clip_image"}}
+    return resolve(name, "mini", [store], None, {**SMALL, "data": features, **overrides})
+
+
+def run(settings: Settings, runs: Path, seeds: tuple[int, ...] = (1,)) -> Outcome:
+    with one_thread():
+        return train(settings, seeds, runs, silent)
+
+
+def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    outcome = run(settings_of(tmp_path / "store"), tmp_path / "runs", (1, 2))
+    assert outcome.folder.parent == tmp_path / "runs" / "mini"
+    assert outcome.folder.name.startswith("clip_head-")
+    found = {str(path.relative_to(outcome.folder)) for path in outcome.folder.rglob("*.*")}
+    for seed in ("seed-1", "seed-2"):
+        names = ("log.jsonl", "val.json", "last/optimizer.safetensors", "best/model.safetensors")
+        assert {f"{seed}/{name}" for name in names} <= found
+    record = json.loads((outcome.folder / "run.json").read_text())
+    assert record["seeds"]["2"]["status"] == "finished"
+    assert record["fingerprints"]["e_img"]["feature"] == "clip_image"
+    assert record["parameters"]["total"] == sum(record["parameters"]["parts"].values())
+    assert str(tmp_path / "store") not in json.dumps({**record, "settings": {}, "command": ""})
+
+
+def test_the_table_begins_with_the_majority(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    outcome = run(settings_of(tmp_path / "store"), tmp_path / "runs", (1, 2, 3))
+    majority, model = outcome.table["rows"]
+    assert majority["kind"] == "baseline"
+    accuracy = model["results"]["mood"]["accuracy"]
+    values = list(accuracy["values"].values())
+    assert len(values) == 3
+    assert accuracy["mean"] == pytest.approx(sum(values) / 3)
+    squares = sum((value - accuracy["mean"]) ** 2 for value in values)
+    assert accuracy["std"] == pytest.approx((squares / 2) ** 0.5)
+    assert (outcome.folder / "table.md").read_text().count("majority class of train") == 1
+
+
+def test_the_same_command_finds_the_same_folder(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    settings = settings_of(tmp_path / "store")
+    first = run(settings, tmp_path / "runs")
+    weights = first.folder / "seed-1" / "last" / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+    again = run(settings, tmp_path / "runs")
+    assert again.folder == first.folder
+    assert weights.stat().st_mtime_ns == written
+    # What changes no result changes no folder; what does, does.
+    fast = {"trainer": {**SMALL["trainer"], "log_every": 7}, "loader": {"batch_size": 5}}
+    fast["loader"] = {"batch_size": 5, "workers": 2}
+    assert run(settings_of(tmp_path / "store", **fast), tmp_path / "runs").folder == first.folder
+    other = settings_of(tmp_path / "store", optimizer={"lr": 0.1})
+    assert run(other, tmp_path / "runs").folder != first.folder
+
+
+def test_a_loaded_run_says_what_the_trained_model_said(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    settings = settings_of(tmp_path / "store")
+    loaded = load_run(run(settings, tmp_path / "runs").folder / "seed-1", "last")
+    data = open_data(settings.data, settings.kind.roles, frozenset(), ("train", "val"))
+    loaded.check(data)
+    assert loaded.tasks == data.tasks
+    assert not loaded.model.training
+    with torch.no_grad():
+        output = loaded.model(data.split("val").batch(range(4)))
+    assert output.logits["mood"].shape == (4, 2)
+    (loaded.folder / "best" / "state.json").unlink()
+    with pytest.raises(StoreError, match="no checkpoint 'best'"):
+        load_run(loaded.folder)
+    with pytest.raises(StoreError, match="is no run of `pipeline train`"):
+        load_run(tmp_path / "store" / "seed-1")
+
+
+def test_other_features_are_one_readable_line(tmp_path: Path) -> None:
+    table, written = make_store(tmp_path / "store", rows_of(40))
+    settings = settings_of(tmp_path / "store")
+    loaded = load_run(run(settings, tmp_path / "runs").folder / "seed-1")
+    write_feature(table, IMAGE, written["clip_image"], "aaaa6789abcdefff")
+    features = dict.fromkeys(("e_img", "e_txt"), "clip_image@aaaa")
+    config = settings.data.model_copy(update={"features": features})
+    data = open_data(config, settings.kind.roles, frozenset(), ("train", "val"))
+    with pytest.raises(StoreError) as caught:
+        loaded.check(data)
+    assert caught.value.message == (
+        "'e_img': the checkpoint was trained on clip_image@0123456789abcdef, "
+        "these data have clip_image@aaaa6789abcdefff"
+    )
+    assert "pipeline features diff" in caught.value.hint
+    loaded.check(data, same_dataset=False)
+    wider = replace(data, inputs={**data.inputs, "e_txt": InputSpec((9,))})
+    with pytest.raises(StoreError, match=r"trained on shape \(4,\), these data have \(9,\)"):
+        loaded.check(wider, same_dataset=False)
+    fewer = replace(data, inputs={"e_img": InputSpec((4,))})
+    with pytest.raises(StoreError, match="needs 'e_txt'"):
+        loaded.check(fewer, same_dataset=False)
+
+
+def test_a_failed_seed_is_recorded(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    wild = {"kind": "sgd", "lr": 1e30}
+    with pytest.raises(AffectflowError, match="the loss is"):
+        run(settings_of(tmp_path / "store", optimizer=wild), tmp_path / "runs")
+    record = json.loads(next((tmp_path / "runs" / "mini").glob("*/run.json")).read_text())
+    assert record["seeds"]["1"]["status"] == "failed"
+    assert "the loss is" in record["seeds"]["1"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"optimiser": {"lr": 1}}, "unknown owner 'optimiser'; did you mean optimizer"),
+        ({"optimizer": {"lrr": 1}}, "unknown key 'lrr'"),
+        ({"model": {"hiden": [1]}}, "unknown key 'hiden'; did you mean hidden"),
+        ({"model": {"dropout": 2}}, "'dropout' = 2"),
+        ({"trainer": {"epochs": 0}}, "'epochs' = 0"),
+        ({"trainer": {"monitor": "val/mean/f2"}}, "unknown metric 'f2'"),
+    ],
+)
+def test_mistakes_are_one_readable_line(
+    tmp_path: Path, overrides: dict[str, Any], message: str
+) -> None:
+    make_store(tmp_path / "store")
+    with pytest.raises(ConfigError, match=message):
+        run(settings_of(tmp_path / "store", **overrides), tmp_path / "runs")
+
+
+def test_a_model_that_does_not_fit_the_data_is_a_readable_error(tmp_path: Path) -> None:
+    make_store(tmp_path / "store")
+    settings = settings_of(
+        tmp_path / "store", data={"features": {"e_img": "clip_image"}}, model={"use": ["e_txt"]}
+    )
+    with pytest.raises(ConfigError, match="clip_head is to use e_txt, but the data lack"):
+        run(settings, tmp_path / "runs")
+
+
+def test_a_model_that_reads_whole_batches_warns_when_they_are_cut(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    features = {"e_img": "clip_image", "e_txt": "clip_image", "extra": ""}
+    settings = settings_of(
+        tmp_path / "store",
+        "mm_orient",
+        model={"mlc": {"hidden": [8]}},
+        data={"features": features},
+        trainer={**SMALL["trainer"], "accumulate": 2, "epochs": 1},
+    )
+    heard: list[Mapping[str, Any]] = []
+    with one_thread():
+        train(settings, (1,), tmp_path / "runs", heard.append)
+    warnings = [entry for entry in heard if entry["kind"] == "warning"]
+    assert "cut into 2 pieces" in warnings[0]["message"]
+
+
+@pytest.mark.parametrize("make", PRESETS, ids=lambda make: make.__name__)
+def test_every_preset_resolves_and_says_what_to_expect(make: Any) -> None:
+    assert "``pipeline train" in make.__doc__ or "``pipeline features import" in make.__doc__
+    assert "Expected: " in make.__doc__
+    preset = make()
+    settings = resolve(preset.model, "some", [Path("store")], make.__name__, {})
+    assert settings.preset == make.__name__
+    assert settings.to_json()["optimizer"]["lr"] == preset.settings["optimizer"]["lr"]
+
+
+def test_presets_are_chosen_by_dataset() -> None:
+    assert default_preset("mm_orient", "memotion") == "mm_orient_memotion"
+    assert default_preset("mult", "mosi_unaligned_50") == "mult_mosi"
+    assert default_preset("mult", "mosia") is None
+    own = resolve("mm_orient", "memotion", [Path("store")], "author_code", {})
+    assert own.recipe.optimizer.lr == 5e-6
+    with pytest.raises(UsageError, match="did you mean author_code"):
+        resolve("mm_orient", "memotion", [Path("store")], "author_cod", {})

@@ -1,0 +1,187 @@
+"""The loop: the same curve however it is cut, interrupted or spread."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.command import environment
+from support.fusion_data import make_data, make_split
+from support.toy_training import EVERYTHING, losses, tensors, train
+
+from affectflow.pipeline.errors import InvalidInput
+from affectflow.pipeline.training.journal import read_log
+
+TESTS = Path(__file__).resolve().parents[2]
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_at(step: int) -> Any:
+    def watch(entry: Mapping[str, Any]) -> None:
+        if entry["kind"] == "progress" and entry["step"] == step:
+            raise Interrupted
+
+    return watch
+
+
+def process(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+def child_environment() -> dict[str, str]:
+    found = environment()
+    found["PYTHONPATH"] += f":{TESTS}"
+    return {**found, "OMP_NUM_THREADS": "1"}
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    position = train(tmp_path, epochs=30, patience=0, optimizer={"lr": 0.03})
+    assert position.finished == "30 epochs done"
+    curve = losses(tmp_path)
+    assert sum(curve[-7:]) < 0.6 * sum(curve[:7])
+    assert position.best is not None
+    assert position.best > 0.6
+
+
+def test_a_seeded_run_repeats_bit_for_bit(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train(tmp_path / name, dropout=0.3)
+    train(tmp_path / "other", dropout=0.3, seed=8)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    assert tensors(tmp_path / "a") == tensors(tmp_path / "b")
+    assert tensors(tmp_path / "a") != tensors(tmp_path / "other")
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 20])
+def test_accumulation_equals_the_big_batch(tmp_path: Path, pieces: int) -> None:
+    weighted = {"class_weights": "balanced", "task_weights": {"strength": 0.5}}
+    train(tmp_path / "one", loader={"batch_size": 20}, loss=weighted)
+    train(tmp_path / "cut", loader={"batch_size": 20}, loss=weighted, accumulate=pieces)
+    assert losses(tmp_path / "cut") == pytest.approx(losses(tmp_path / "one"), rel=2e-5)
+
+
+def test_workers_and_layout_change_nothing(tmp_path: Path) -> None:
+    for name, loader in {"0": {}, "1": {"workers": 1}, "4": {"workers": 4}}.items():
+        train(tmp_path / name, dropout=0.3, loader=loader)
+    assert losses(tmp_path / "0") == losses(tmp_path / "1") == losses(tmp_path / "4")
+    assert tensors(tmp_path / "0") == tensors(tmp_path / "1") == tensors(tmp_path / "4")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_resuming_at_any_step_equals_no_interruption(tmp_path: Path, optimizer: str) -> None:
+    settings = {**EVERYTHING, "loader": {}}
+    settings["optimizer"] = {**EVERYTHING["optimizer"], "kind": optimizer}
+    train(tmp_path / "whole", **settings)
+    steps = len(losses(tmp_path / "whole"))
+    assert steps == 21
+    for step in range(1, steps + 1):
+        with pytest.raises(Interrupted):
+            train(tmp_path / "cut", watch=interrupt_at(step), **settings)
+    train(tmp_path / "cut", **settings)
+    assert tensors(tmp_path / "cut") == tensors(tmp_path / "whole")
+    assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
+
+
+def test_resuming_after_sigkill_equals_no_interruption(tmp_path: Path) -> None:
+    train(tmp_path / "whole", **EVERYTHING)
+    step = random.Random(20261121).randrange(2, 20)
+    command = process("-m", "support.toy_training", str(tmp_path / "cut"), str(step))
+    done = subprocess.run(command, env=child_environment(), check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert len(losses(tmp_path / "cut")) < 21
+    train(tmp_path / "cut", **EVERYTHING)
+    assert tensors(tmp_path / "cut") == tensors(tmp_path / "whole")
+    assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
+
+
+def test_two_ranks_give_the_curve_of_one(tmp_path: Path) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = process("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    command += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    command += ["-m", "support.toy_training", str(tmp_path / "two")]
+    done = subprocess.run(
+        command, env=child_environment(), capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    train(tmp_path / "one", loader={"batch_size": 7})
+    assert len(losses(tmp_path / "one")) == 24
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-5)
+
+
+def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
+    data = make_data()
+    noise = replace(data.splits["val"], vectors=-data.splits["val"].vectors)
+    worse = replace(data, splits={**data.splits, "val": noise})
+    position = train(tmp_path, worse, epochs=50, patience=3, monitor="val/loss")
+    assert position.epoch == position.best_epoch + 3
+    assert position.finished == "no better val/loss for 3 epochs"
+    epochs = [entry for entry in read_log(tmp_path) if entry["kind"] == "epoch"]
+    assert min(entry["value"] for entry in epochs) == position.best
+    # Running it again says that it is done and changes nothing.
+    before = tensors(tmp_path)
+    assert train(tmp_path, worse, epochs=50, patience=3, monitor="val/loss") == position
+    assert tensors(tmp_path) == before
+    assert sum(entry["kind"] == "end" for entry in read_log(tmp_path)) == 1
+
+
+def test_a_diverged_loss_is_a_readable_error(tmp_path: Path) -> None:
+    data = make_data()
+    broken = data.splits["train"]
+    broken.vectors[3] = np.nan
+    with pytest.raises(InvalidInput, match="the loss is nan at step"):
+        train(tmp_path, data)
+
+
+def test_an_undefined_monitor_is_a_readable_error(tmp_path: Path) -> None:
+    data = make_data()
+    data.splits["val"].labels["strength"][:] = np.nan
+    with pytest.raises(InvalidInput, match="val/strength/mae is undefined"):
+        train(tmp_path, data, monitor="val/strength/mae")
+
+
+def test_batches_without_any_label_change_no_weight(tmp_path: Path) -> None:
+    data = make_data()
+    bare = make_split("train", 30, 1, missing=1.0)
+    train(tmp_path / "a", replace(data, splits={**data.splits, "train": bare}), epochs=1)
+    curve = losses(tmp_path / "a")
+    # Only the penalty is left.
+    assert max(curve) < 0.05
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_low_precision_learns_too(tmp_path: Path, precision: str) -> None:
+    train(tmp_path, precision=precision, epochs=10, patience=0, optimizer={"lr": 0.03})
+    curve = losses(tmp_path)
+    assert np.isfinite(curve).all()
+    assert sum(curve[-7:]) < 0.8 * sum(curve[:7])
+
+
+def test_gradient_norms_and_diagnostics_are_logged_per_epoch(tmp_path: Path) -> None:
+    train(tmp_path, epochs=1)
+    entry = next(entry for entry in read_log(tmp_path) if entry["kind"] == "epoch")
+    names = {f"gradient/task/{name}" for name in ("mood", "themes", "strength")}
+    assert names | {"gradient/part/hidden", "hidden/mean", "size"} <= set(entry["train"])
+    assert entry["val"]["metrics"]["mean"]["macro_f1"] is not None
+    plain = tmp_path / "plain"
+    train(plain, epochs=1, gradient_report=False)
+    assert losses(plain) == losses(tmp_path)
+
+
+def test_tensorboard_files_are_written(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train(tmp_path, epochs=1, tensorboard=True)
+    assert list((tmp_path / "tensorboard").glob("events.out.*"))
