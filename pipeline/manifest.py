@@ -72,14 +72,26 @@ class Splits(Config):
 
 
 class Columns(Config):
-    """Column mapping of the `table` reader: our field to the user's column."""
+    """Column mapping of the `table` reader: our field to the user's column.
+
+    ``start_s`` and ``end_s`` say that rows are intervals of the recordings in ``audio``: seconds
+    from the beginning, an empty cell for the recording's own beginning or end.
+    """
 
     key: str | None = None
     text: str | None = None
     image: str | None = None
     audio: str | None = None
+    start_s: str | None = None
+    end_s: str | None = None
     split: str | None = None
     labels: Mapping[str, str] = {}
+
+    @model_validator(mode="after")
+    def _intervals_of_something(self) -> Columns:
+        if self.audio is None and (self.start_s or self.end_s):
+            raise ValueError("start_s and end_s cut recordings: map audio too")
+        return self
 
 
 class Table(Config):

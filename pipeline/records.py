@@ -35,6 +35,8 @@ class SourceRow:
         text: Raw text, empty when there is none. Never NaN.
         image: Path below the dataset root, or a URI; None when the sample has no image.
         audio: The same for audio.
+        start_s, end_s: Where the sample is an interval of its recording: seconds from its
+            beginning; None is the recording's own beginning or end.
         split: ``train``, ``val`` or ``test`` where the dataset says so; None to be generated.
         labels: Task name to class index, list of class indices, float, or None when absent.
         labels_raw: Original column to original string.
@@ -50,6 +52,8 @@ class SourceRow:
     text: str = ""
     image: str | None = None
     audio: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
     split: str | None = None
     labels: Mapping[str, LabelValue] = field(default_factory=dict)
     labels_raw: Mapping[str, str] = field(default_factory=dict)
@@ -67,7 +71,8 @@ class Sample:
     ``source`` is the key of the sample this one was augmented from; an augmented sample is always
     in ``train`` and in its source's group. ``group`` joins near-duplicates. ``image_sha256`` and
     ``audio_sha256`` are the digests of the files as they were ingested: what is read later must be
-    the same bytes.
+    the same bytes. ``start_s`` and ``end_s`` are seconds into the recording where the sample is a
+    part of it; `media.clips` says what belongs to the part.
     """
 
     key: str
@@ -83,6 +88,8 @@ class Sample:
     flags: tuple[str, ...] = ()
     image_sha256: str | None = None
     audio_sha256: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ _SAMPLE_COLUMNS = (
     "image_width",
     "image_height",
     "audio",
+    "start_s",
+    "end_s",
     "text",
 )
 _MEASURES = ("min", "max", "mean", "norm", "finite_share")
@@ -71,7 +73,7 @@ def _sample_rows(found: Inspection) -> Iterator[tuple[str, str]]:
     sample = found.sample
     yield "shard", str(found.shard)
     for name in _SAMPLE_COLUMNS:
-        if sample[name] not in (None, "", []):
+        if sample.get(name) not in (None, "", []):
             yield name, _words(sample[name])
     if found.group_size > 1:
         shown = ", ".join(found.siblings)

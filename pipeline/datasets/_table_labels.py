@@ -50,7 +50,7 @@ class LabelReader:
         Raises:
             RowError: ``bad_row``, naming the value and what was expected.
         """
-        if _is_missing(value):
+        if is_missing(value):
             return None
         match self._task.kind:
             case "single":
@@ -85,7 +85,7 @@ class LabelReader:
         return value
 
     def _number(self, value: Any) -> float:
-        number = _finite(value)
+        number = finite_number(value)
         if number is None:
             raise wrong(f"{self._name}: got {_shown(value)}, expected a finite number")
         span = self._task.range
@@ -94,7 +94,7 @@ class LabelReader:
         return number
 
     def _shares(self, value: Any) -> list[float]:
-        numbers = [_finite(one) for one in self._list(value)]
+        numbers = [finite_number(one) for one in self._list(value)]
         if len(numbers) != len(self._codes) or any(one is None or one < 0 for one in numbers):
             raise wrong(
                 f"{self._name}: got {_shown(value)}, "
@@ -122,7 +122,8 @@ def label_readers(manifest: Manifest, columns: Mapping[str, str]) -> dict[str, L
     }
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a cell says nothing: blank, null or NaN."""
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
@@ -138,11 +139,12 @@ def _spellings(value: Any) -> tuple[str, ...]:
 
 
 def _whole(value: Any) -> int | None:
-    number = _finite(value)
+    number = finite_number(value)
     return int(number) if number is not None and number.is_integer() else None
 
 
-def _finite(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
+    """Return a cell as a finite number, None when it is none."""
     if isinstance(value, str) and "_" in value:
         # Python would read 1_0 as ten.
         return None

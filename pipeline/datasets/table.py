@@ -2,8 +2,11 @@
 
 Layout: the files of ``table.path`` below ``root``, images and audio below ``table.image_folder``
 and ``table.audio_folder``. The key of a row is its ``key`` column; without one its image name as
-the file gives it, else its audio name, else ``<file>:<row number>``, which is stable only as long
-as the file is.
+the file gives it, else its audio name (``<name>@<start>-<end>`` where rows are intervals of a
+recording), else ``<file>:<row number>``, which is stable only as long as the file is.
+
+Intervals: ``start_s`` and ``end_s`` are cells in seconds from the beginning of the recording; an
+empty cell is its beginning or its end.
 
 Labels: ``single`` cells hold an original string of ``label_map``, a class name or, where the task
 has no ``label_map``, a code; ``multi`` cells a list or a JSON list of these; ``regression`` cells a
@@ -26,6 +29,7 @@ from ._captions import text_flags
 from ._images import ImageFolders
 from ._marks import Keys, bad_row, media_path, wrong
 from ._table_files import RawRow, read_rows
+from ._table_intervals import interval_of, interval_words
 from ._table_labels import LabelReader, label_readers
 
 VERSION = 1
@@ -88,7 +92,8 @@ def _paths(table: Table) -> tuple[str, ...]:
 
 
 def _mapped(columns: Columns) -> list[str]:
-    fields = (columns.key, columns.text, columns.image, columns.audio, columns.split)
+    media = (columns.image, columns.audio, columns.start_s, columns.end_s)
+    fields = (columns.key, columns.text, *media, columns.split)
     names = [name for name in (*fields, *columns.labels.values()) if name is not None]
     if not names:
         raise DatasetError("table.columns maps nothing", "map at least text, image or audio")
@@ -131,7 +136,7 @@ class _RowMaker:
             return key
         for column in (names.image, names.audio):
             if column is not None and (name := _word(raw.cells[column], column)):
-                return name
+                return name + interval_words(names, raw.cells)
         return f"{path.stem}:{raw.number}"
 
     def _row(self, key: str, origin: str, cells: Mapping[str, Any]) -> SourceRow:
@@ -144,11 +149,14 @@ class _RowMaker:
             labels_raw[column] = _text(cells[column])
         image = _word(cells[names.image], names.image) if names.image else ""
         audio = _word(cells[names.audio], names.audio) if names.audio else ""
+        start_s, end_s = interval_of(names, cells) if audio else (None, None)
         return SourceRow(
             key=key,
             text=text,
             image=self._image(image) if image else None,
             audio=self._audio(audio) if audio else None,
+            start_s=start_s,
+            end_s=end_s,
             split=self._split(cells),
             labels=labels,
             labels_raw=labels_raw,

@@ -24,7 +24,7 @@ from .groups import find_groups, group_findings
 from .scan import MediaFacts, is_uri, scan_files, scan_images, stat_stamp
 from .splits import make_splits
 
-INGEST_VERSION = 2
+INGEST_VERSION = 3
 DATA_ROOT_VARIABLE = "AFFECTFLOW_DATA"
 _MISSING = {"missing_file", "path_outside_root", "not_a_file"}
 
@@ -155,6 +155,8 @@ def _table_row(
         "image_height": image.height if image else None,
         "image_format": image.format if image else None,
         "audio_sha256": sound.sha256 if sound else None,
+        "start_s": row.start_s,
+        "end_s": row.end_s,
         "status": status,
         "reason": reason,
         "flags": list(row.flags),

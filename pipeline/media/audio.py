@@ -38,7 +38,7 @@ _BLOCK_S = 30
 _CONTEXT = 24
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recording:
     """A decoded recording.
 

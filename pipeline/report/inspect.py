@@ -201,8 +201,10 @@ def _array(table: pa.Table, spec: FeatureSpec) -> np.ndarray:
     return np.asarray(unpack(packed, spec)[0])
 
 
-def feature_of(session: Session, key: str, name: str) -> tuple[str | None, np.ndarray | None]:
-    """Return the audio reference of a sample and one of its features, None where it has none.
+def feature_of(
+    session: Session, key: str, name: str
+) -> tuple[Mapping[str, Any], np.ndarray | None]:
+    """Return the row of a sample and one of its features, None where it has none.
 
     Raises:
         UsageError: No sample has this key.
@@ -220,8 +222,8 @@ def feature_of(session: Session, key: str, name: str) -> tuple[str | None, np.nd
             position = position_of(folder, shard, key)
             table = None if position is None else row_table(folder, shard, position)
             if table is not None and table["status"][0].as_py() == "ok":
-                return row["audio"], _array(table, spec)
-    return row["audio"], None
+                return row, _array(table, spec)
+    return row, None
 
 
 def array_facts(array: np.ndarray) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from ..engine.session import Session
 from ..errors import UsageError
 from ..media.audio import read_recording
+from ..media.clips import Clip
 from ..media.paths import confine
 from .inspect import feature_of
 
@@ -21,6 +22,7 @@ _WAVE, _PITCH, _ROW, _GAP = 160, 160, 6, 12
 _INK, _VOICED, _UNVOICED, _PAPER = (60, 60, 60), (20, 90, 200), (200, 200, 200), (255, 255, 255)
 _HIGHEST_HZ = 500.0
 _FEATURE = "covarep"
+_DISK_ABOVE_S = 300.0
 
 
 def voice_picture(session: Session, key: str) -> Image.Image:
@@ -30,12 +32,15 @@ def voice_picture(session: Session, key: str) -> Image.Image:
         UsageError: The sample has no recording or its acoustic columns are not in the store.
         RowError: The recording cannot be read.
     """
-    audio, columns = feature_of(session, key, _FEATURE)
+    row, columns = feature_of(session, key, _FEATURE)
+    audio = row["audio"]
     if audio is None or columns is None:
         missing = "recording" if audio is None else f"feature '{_FEATURE}' in the store"
         raise UsageError(f"sample '{key}' has no {missing}", "nothing to draw")
-    recording = read_recording(confine(session.root, audio), audio, 16_000)
-    return draw_voice(recording.samples, columns)
+    path = confine(session.root, audio)
+    recording = read_recording(path, audio, 16_000, disk_above_s=_DISK_ABOVE_S)
+    start, end = Clip(recording, row.get("start_s"), row.get("end_s")).samples()
+    return draw_voice(recording.samples[start:end], columns)
 
 
 def draw_voice(samples: NDArray[np.float64], columns: NDArray[np.float32]) -> Image.Image:

@@ -44,6 +44,8 @@ _FIELDS = (
     ("image_height", pa.int32()),
     ("image_format", pa.string()),
     ("audio_sha256", pa.string()),
+    ("start_s", pa.float64()),
+    ("end_s", pa.float64()),
     ("status", pa.string()),
     ("reason", pa.string()),
     ("flags", pa.list_(pa.string())),
@@ -66,6 +68,9 @@ def content_digest(row: Mapping[str, Any]) -> str:
     """Return the digest of what can change a feature of this row: never labels, never the split."""
     parts = [row["key"], row["text"], row["image"], row["image_sha256"], row["audio"]]
     parts += [row["audio_sha256"], row["source"], row["status"]]
+    interval = [row.get("start_s"), row.get("end_s")]
+    if interval != [None, None]:
+        parts.append(interval)
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:32]
 
 
@@ -153,6 +158,8 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
         flags=tuple(row["flags"] or ()),
         image_sha256=row["image_sha256"],
         audio_sha256=row["audio_sha256"],
+        start_s=row.get("start_s"),
+        end_s=row.get("end_s"),
     )
 
 

@@ -13,6 +13,8 @@ from .layout import SAMPLES_NAME, read_json
 from .samples import SamplesTable, content_digest
 
 _COLUMNS = ("key", "text", "image", "image_sha256", "audio", "audio_sha256", "source", "status")
+# Tables written before rows could be intervals of recordings have no such columns.
+_INTERVAL = ("start_s", "end_s")
 
 
 def check_samples(table: SamplesTable) -> Iterator[tuple[int | None, str]]:
@@ -24,8 +26,10 @@ def check_samples(table: SamplesTable) -> Iterator[tuple[int | None, str]]:
     total = 0
     for shard, facts in enumerate(table.shards):
         try:
-            rows = table.table(shard, [*_COLUMNS, "content", "split"]).to_pylist()
-        except (OSError, pa.ArrowException) as error:
+            part = table.table(shard)
+            known = [name for name in _INTERVAL if name in part.column_names]
+            rows = part.select([*_COLUMNS, *known, "content", "split"]).to_pylist()
+        except (OSError, KeyError, pa.ArrowException) as error:
             yield shard, f"cannot be read: {str(error).splitlines()[0]}"
             continue
         keys = [row["key"] for row in rows]

@@ -214,6 +214,17 @@ def test_edges_come_from_the_other_modality() -> None:
     assert not torch.allclose(before["ii"], after["ii"])
 
 
+def test_who_lacks_the_modality_of_the_nodes_is_nobodys_neighbour() -> None:
+    model = model_of(cmrl={"thresholds": dict.fromkeys(("ii", "tt", "it", "ti"), -1.0)})
+    no_image = lacking(batch_of(), "e_img", [2])
+    neither = lacking(no_image, "e_txt", [2])
+    others = [0, 1, 3, 4, 5]
+    found, expected = (relation_outputs(model, batch)["it"] for batch in (no_image, neither))
+    torch.testing.assert_close(found[others], expected[others])
+    # It takes in the images of those whose texts are alike all the same.
+    assert not torch.allclose(found[2], expected[2])
+
+
 @pytest.mark.parametrize(("threshold", "density"), [(1.0, 0.0), (-1.0, 1.0)])
 def test_extreme_thresholds(threshold: float, density: float) -> None:
     thresholds = dict.fromkeys(("ii", "tt", "it", "ti"), threshold)
@@ -352,6 +363,15 @@ def test_bank_is_saved_and_makes_graphs_independent_of_the_batch() -> None:
     for row in range(6):
         alone = model(batch.take([row])).logits["humour"]
         torch.testing.assert_close(alone[0], together.logits["humour"][row])
+
+
+def test_families_of_other_splits_do_not_compare_with_the_bank() -> None:
+    model = trained(model_of(cmrl={**LINKED["cmrl"], "scope": "bank", "bank_size": 12}))
+    batch = batch_of()
+    held = model.bank.families[:6]
+    same = model(replace(batch, families=held)).logits["humour"]
+    other = model(replace(batch, families=held + 1000)).logits["humour"]
+    assert torch.equal(same, other)
 
 
 def test_an_empty_bank_is_filled_from_reference_samples() -> None:

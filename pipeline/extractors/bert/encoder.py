@@ -115,8 +115,12 @@ class Encoder:
             return np.asarray(hidden.float().cpu().numpy())
 
 
-def load_network(folder: Path) -> Any:
+def load_network(folder: Path, unread: Sequence[str] = ("pooler",)) -> Any:
     """Return the trained network in a folder, float32; nothing is downloaded.
+
+    Args:
+        folder: Folder with configuration and weights.
+        unread: Parts of the names of tensors that may be missing, for nothing here reads them.
 
     Raises:
         WeightsError: A tensor of the network is missing in the file.
@@ -139,8 +143,7 @@ def load_network(folder: Path) -> Any:
         )
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(f"'{folder}' cannot be loaded: {str(error).splitlines()[0]}") from None
-    # A pooler on top of the last hidden state is not used here.
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    missing = sorted(k for k in report["missing_keys"] if not any(part in k for part in unread))
     if missing:
         raise WeightsError(f"'{folder}' lacks {len(missing)} tensors, first {missing[0]}")
     return network

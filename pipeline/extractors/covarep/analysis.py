@@ -79,7 +79,7 @@ class Analysis:
     """The columns of a recording and what was found on the way.
 
     Attributes:
-        features: ``(N, 74)`` float32.
+        features: ``(N, 74)`` float32; a memory map where signals lie on disk.
         valid: ``(N, 10)`` whether each group of columns was measured near the row, in the order
             of `GROUPS`.
         polarity: +1 or -1; 0 where it was undefined.
@@ -124,7 +124,7 @@ class _Run:
         rows = num_frames(len(signal))
         self.at = positions(len(signal))
         self.result = Analysis(
-            np.zeros((rows, len(NAMES)), np.float32), np.zeros((rows, len(GROUPS)), bool)
+            allocate((rows, len(NAMES)), on_disk, np.float32), np.zeros((rows, len(GROUPS)), bool)
         )
 
     @contextmanager
@@ -161,9 +161,8 @@ class _Run:
             valid[low:high] = ~np.isnan(found).any(axis=1)
             if circular:
                 found = _wrap(found)
-            if not self.strict:
-                found = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
-            features[low:high] = np.where(np.isnan(found), 0.0, found)
+            features[low:high] = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+            release(self.result.features, values)
 
     def _source(self) -> None:
         strict, disk, result = self.strict, self.on_disk, self.result
@@ -192,6 +191,7 @@ class _Run:
         voiced = self.result.features[:, GROUPS["vuv"]]
         voiced[:] = voiced >= 0.5
         self.voiced = voiced[:, 0] > 0
+        release(self.result.features)
         self.result.stages |= {
             "srh_f0": track.f0,
             "srh_val": track.strength,
@@ -248,9 +248,9 @@ class _Run:
         place = list(GROUPS).index("creak")
         if self.settings.creak == "zeros" or not np.isfinite(track.median):
             return
-        residual = self.residual if not self.strict else np.nan_to_num(self.residual)
-        value = creak.creakiness(self.upright, residual, track.median, on_disk=self.on_disk)
+        value = creak.creakiness(self.upright, self.residual, track.median, on_disk=self.on_disk)
         self.result.features[:, GROUPS["creak"]] = value[:, None]
+        release(self.result.features)
         self.result.valid[:, place] = True
 
     def _frames(self) -> None:
@@ -272,7 +272,7 @@ class _Run:
             low = high
         with self._timed("hmpd"):
             means, deviations = hmpd.statistics(
-                rows.distortion, self.settings.windows, strict=self.strict
+                rows.distortion, self.settings.windows, strict=self.strict, on_disk=self.on_disk
             )
         at = pitch.FIRST + HOP * kept.astype(np.float64) - offset
         self._put_frames(at, rows, means, deviations)
@@ -299,6 +299,7 @@ class _Run:
         with self._timed("mcep"):
             level = harmonics.log_level(batch.power[:, :: settings.envelope_step])
             rows.mcep[low:high] = envelope.mel_cepstra(level, batch.f0)
+            release(rows.mcep)
         with self._timed("hmpd"):
             generator = np.random.default_rng([settings.seed, low]) if self.strict else None
             rows.distortion[low:high] = hmpd.distortion(batch, generator)
@@ -307,8 +308,7 @@ class _Run:
     def _put_frames(self, at: Signal, rows: _Rows, means: Signal, deviations: Signal) -> None:
         self._put("rd", at, np.stack([rows.rd, rows.confidence], axis=1))
         self._put("hmpdd", at + 1, deviations)
-        # In place, since these are long: each row is at most half a turn from the one before.
-        means[1:] = means[:1] + np.cumsum(_wrap(np.diff(means, axis=0)), axis=0)
+        _unwrap(means)
         self._put("hmpdm", at + 1, means, circular=True)
         if len(at) == 0:
             return
@@ -319,6 +319,7 @@ class _Run:
         for low, high in spans(len(self.at), _ROWS):
             held = np.clip(self.at[low:high], at[0], at[-1])
             self.result.features[low:high, GROUPS["mcep"]] = interpolate(held, at, rows.mcep)
+            release(self.result.features, rows.mcep)
         inside = (self.at >= at[0]) & (self.at <= at[-1])
         self.result.valid[:, list(GROUPS).index("mcep")] = inside
 
@@ -328,12 +329,28 @@ class _Rows:
 
     def __init__(self, count: int, on_disk: bool) -> None:
         self.rd, self.confidence = np.zeros(count), np.zeros(count)
-        self.mcep = np.zeros((count, envelope.ORDER + 1))
+        self.mcep = allocate((count, envelope.ORDER + 1), on_disk)
         self.distortion = allocate((count, hmpd.BINS), on_disk, np.float32)
 
 
 def _wrap(angle: Signal) -> Signal:
     return np.asarray(angle - 2 * np.pi * np.round(angle / (2 * np.pi)))
+
+
+def _unwrap(angles: Signal) -> None:
+    """Bring each row ``(T, C)`` within half a turn of the one before, in place."""
+    if len(angles) == 0:
+        return
+    first, before = angles[0].copy(), angles[:1].copy()
+    turned = np.zeros_like(before)
+    for low, high in spans(len(angles) - 1, _ROWS):
+        rows = slice(low + 1, high + 1)
+        steps = _wrap(np.diff(np.concatenate([before, angles[rows]]), axis=0))
+        before = angles[high : high + 1].copy()
+        # Rows are added up one after the other, so that blocks do not show.
+        turned = np.cumsum(np.concatenate([turned[-1:], steps]), axis=0)
+        angles[rows] = first + turned[1:]
+        release(angles)
 
 
 def _offset(signal: Signal) -> int:

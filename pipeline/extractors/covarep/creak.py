@@ -39,7 +39,7 @@ def creakiness(
 
     Args:
         signal: ``(L,)``.
-        residual: Its residual of order 18, without NaN.
+        residual: Its residual of order 18; NaN counts as 0.
         median_f0: Median pitch in Hz; NaN when no frame is voiced, then all is 0.
         on_disk: Where temporary arrays lie.
     """
@@ -74,7 +74,7 @@ def _resonate(residual: Signal, f0: float, radius: float, on_disk: bool) -> Sign
     result, state = allocate(len(residual), on_disk), np.zeros(2)
     for start, stop in spans(len(residual), SAMPLES):
         result[start:stop], state = scipy.signal.lfilter(
-            [1.0], denominator, residual[start:stop], zi=state
+            [1.0], denominator, np.nan_to_num(residual[start:stop]), zi=state
         )
         release(result, residual)
     return result

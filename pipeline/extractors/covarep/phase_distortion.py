@@ -13,7 +13,7 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from .blocks import release, spans
+from .blocks import allocate, release, spans
 from .cepstra import mel_cepstrum, minimum_phase
 from .columns import RATE
 from .harmonics import Frames
@@ -112,16 +112,20 @@ def _source_phase(frames: Frames) -> Signal:
     return phase - 2 * np.pi * np.round(phase / (2 * np.pi))
 
 
-def statistics(distortions: Real, windows: Windows, *, strict: bool) -> tuple[Signal, Signal]:
+def statistics(
+    distortions: Real, windows: Windows, *, strict: bool, on_disk: bool = False
+) -> tuple[Signal, Signal]:
     """Return means ``(T, 25)`` in radians and mel cepstra of deviations ``(T, 13)``.
 
     Args:
         distortions: ``(T, K)``, NaN where a frame has no harmonic.
         windows: Lengths of the averages.
         strict: Round as the original does.
+        on_disk: Where the results lie.
     """
     count = len(distortions)
-    means, deviations = np.zeros((count, len(_BANDS))), np.zeros((count, _DEVIATION_ORDER + 1))
+    means = allocate((count, len(_BANDS)), on_disk)
+    deviations = allocate((count, _DEVIATION_ORDER + 1), on_disk)
     for start, stop in spans(count, _BLOCK):
         low, high = max(0, start - windows.reach), min(count, stop + windows.reach)
         part = np.asarray(distortions[low:high])
@@ -129,7 +133,7 @@ def statistics(distortions: Real, windows: Windows, *, strict: bool) -> tuple[Si
         mean, deviation = (_strict_block if strict else _block)(part, windows)
         means[start:stop] = _banded(mean[own])
         deviations[start:stop] = _deviation_cepstrum(deviation[own])
-        release(distortions)
+        release(distortions, means, deviations)
     return means, deviations
 
 

@@ -91,7 +91,7 @@ def residuals(
         for order, result in zip(orders, results, strict=True):
             frames = _filtered(spectrum, lags[:, : order + 1], energy, strict)
             _overlap_add(result, int(batch[0]), frames)
-        release(signal, *results)
+        release(signal, *results, *([] if model is None else [model]))
     for result in results:
         _normalise(result)
     return results

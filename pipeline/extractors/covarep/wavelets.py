@@ -127,7 +127,9 @@ def peak_slope(signal: Signal, *, strict: bool) -> Signal:
     maxima = np.zeros((len(SLOPE_SCALES), parts))
     for start, filtered in bands(signal, SLOPE_SCALES):
         _raise_maxima(maxima, start, np.abs(filtered))
-    largest = np.max([maxima[:, i : i + count] for i in range(FRAME // HOP)], axis=0)
+    largest = maxima[:, :count].copy()
+    for step in range(1, FRAME // HOP):
+        np.maximum(largest, maxima[:, step : step + count], out=largest)
     with np.errstate(divide="ignore", invalid="ignore"):
         level = np.log10(largest if strict else np.maximum(largest, FLOOR))
         # Octave 1 is the lowest band, scale 64.

@@ -79,6 +79,10 @@ def test_mustard_reads_labels_context_and_twins(tmp_path: Path) -> None:
     assert [row.status for row in rows] == ["ok", "bad_row", "duplicate_row"]
     assert rows[0].labels == {"sarcasm": 1}
     assert rows[0].extra["context"] == ["b"]
+    assert rows[0].audio is None
+    (tmp_path / "audio").mkdir()
+    write_sound(tmp_path / "audio" / "1_60.wav", 1, 0.05)
+    assert next(iter(mustard.read(tmp_path, load_manifest("mustard")))).audio == "audio/1_60.wav"
     (tmp_path / "sarcasm_data.json").write_text("[1, 2]")
     with pytest.raises(DatasetError, match="expected a JSON object"):
         list(mustard.read(tmp_path, load_manifest("mustard")))

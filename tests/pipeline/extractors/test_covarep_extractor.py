@@ -78,6 +78,31 @@ def test_pitch_does_not_depend_on_the_source(tmp_path: Path, rate: int) -> None:
     assert np.abs(features[10:-10, 0] - 150).max() <= 1.0
 
 
+FILES: dict[str, tuple[np.ndarray, int, dict[str, str]]] = {
+    "8 kHz": (glide(1.0, 100, 140)[::2], 8000, {}),
+    "96 kHz": (np.repeat(glide(1.0, 100, 140), 6), 96_000, {}),
+    "stereo": (np.stack([glide(1.0, 100, 140), np.zeros(16_000)], axis=1), 16_000, {}),
+    "the other channel": (np.stack([np.zeros(16_000), glide(1.0, 90, 99)], axis=1), 16_000, {}),
+    "beyond full scale": (30 * glide(1.0, 100, 140), 16_000, {"subtype": "FLOAT"}),
+    "a few NaN": (np.where(np.arange(16_000) % 500, 0.1, np.nan), 16_000, {"subtype": "FLOAT"}),
+    "8 bits": (glide(1.0, 100, 140), 16_000, {"subtype": "PCM_U8"}),
+    "FLAC": (glide(1.0, 100, 140), 44_100, {"format": "FLAC"}),
+    "OGG": (glide(1.0, 100, 140), 16_000, {"format": "OGG"}),
+    "ten milliseconds": (glide(0.01, 100, 140), 16_000, {}),
+    "0.3 s": (glide(0.3, 100, 140), 16_000, {}),
+}
+
+
+@pytest.mark.parametrize("mode", ["default", "strict_covarep"])
+@pytest.mark.parametrize("name", FILES)
+def test_any_file_gives_finite_rows(tmp_path: Path, name: str, mode: str) -> None:
+    samples, rate, options = FILES[name]
+    values = run(extractor(mode=mode), [row_of(tmp_path, samples, rate, **options)])[0]
+    seconds = len(samples) / rate
+    assert len(values["covarep"]) == pytest.approx(100 * seconds, abs=1)
+    assert all(np.isfinite(value).all() for value in values.values())
+
+
 def test_validity_marks_what_was_measured(tmp_path: Path) -> None:
     values = run(extractor(), [row_of(tmp_path, guarded())])[0]
     features, valid = values["covarep"], values["covarep.valid"]

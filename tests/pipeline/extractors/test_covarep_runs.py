@@ -14,6 +14,7 @@ pytest.importorskip("soundfile")
 
 from support.command import run
 from support.extractor_rows import write_sound
+from support.shared import SHARED, needs_shared
 from support.spoken import wave_bytes
 
 pytestmark = pytest.mark.slow
@@ -68,3 +69,38 @@ def test_the_same_bytes_from_one_and_from_four_workers(root: Path, tmp_path: Pat
     one, four = values(tmp_path / "one"), values(tmp_path / "four")
     assert len(one) >= 3 * 4
     assert one == four
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "folder", "place"),
+    [
+        pytest.param("emodb", "emodb_2s", "wav", marks=needs_shared("data/emodb_2s")),
+        pytest.param("fsdd", "fsdd", "recordings", marks=needs_shared("data/fsdd")),
+    ],
+)
+def test_real_recordings_among_broken_and_silent_ones(
+    tmp_path: Path, name: str, folder: str, place: str
+) -> None:
+    """Nine real files, and three more: cut in the header, silent, empty."""
+    target = tmp_path / "root" / place
+    target.mkdir(parents=True)
+    real = sorted((SHARED / "data" / folder / place).glob("*.wav"))[::25][:9]
+    for path in real:
+        (target / path.name).write_bytes(path.read_bytes())
+    spare = sorted((SHARED / "data" / folder / place).glob("*.wav"))[1:4]
+    (target / spare[0].name).write_bytes(spare[0].read_bytes()[:30])
+    (target / spare[1].name).write_bytes(wave_bytes(np.zeros(16_000)))
+    (target / spare[2].name).write_bytes(b"")
+    flags = (
+        "run", "extract", "--dataset", name, "--root", tmp_path / "root", "--store",
+        tmp_path / "store", "--features", "covarep", "--cluster", "inline",
+        "--set", "engine.max_failed=0.5", "--json",
+    )  # fmt: skip
+    summary = json.loads(run(*flags).stdout)
+    assert summary["samples"] == len(real) + 3
+    assert [(out["ok"], out["failed"]) for out in summary["outputs"]] == [(len(real) + 1, 2)] * 3
+    listed = json.loads(run("quarantine", "list", "--store", tmp_path / "store", "--json").stdout)
+    classes = {row["key"]: row["class"] for row in listed}
+    assert classes == {spare[0].name: "decode_error", spare[2].name: "empty_file"}
+    assert json.loads(run(*flags).stdout)["cells"]["done"] == 0

@@ -26,14 +26,21 @@ def test_pitch_of_tones(f0: int) -> None:
     assert np.abs(middle - f0).max() <= 0.5
 
 
-def test_pitch_of_a_glide() -> None:
-    low, high, seconds = 100.0, 160.0, 6.0
+@pytest.mark.parametrize(
+    ("low", "high", "seconds"), [(100, 160, 6), (200, 120, 6), (90, 240, 10), (300, 250, 6)]
+)
+def test_pitch_of_a_glide(low: float, high: float, seconds: float) -> None:
     features = analyse(glide(seconds, low, high), Settings()).features
     at = (79 + 160 * np.arange(len(features))) / 16000
-    error = column(features, "F0") - (low + (high - low) * at / seconds)
-    # Candidates are whole hertz, and the mean of two neighbours is taken.
-    assert np.median(np.abs(error[10:-10])) <= 0.5
-    assert abs(np.mean(error[10:-10])) <= 0.5
+    error = (column(features, "F0") - (low + (high - low) * at / seconds))[10:-10]
+    assert (column(features, "VUV")[10:-10] == 1).all()
+    assert np.median(np.abs(error)) <= 0.5
+    assert abs(np.mean(error)) <= 0.5
+    # Candidates are whole hertz, and the bins kept from the original shift them up by some 0.3 Hz:
+    # a single row may be off by half a step beyond that.
+    assert error.min() >= -0.5
+    assert error.max() <= 0.5 + 0.4
+    assert (np.abs(error) <= 0.5).mean() >= 0.7
 
 
 @pytest.mark.parametrize("rd", [0.5, 0.8, 1.0, 1.4, 1.8, 2.2])

@@ -46,6 +46,10 @@ def child_environment() -> dict[str, str]:
     return {**found, "OMP_NUM_THREADS": "1"}
 
 
+def epochs(folder: Path) -> list[dict[str, Any]]:
+    return [entry for entry in read_log(folder) if entry["kind"] == "epoch"]
+
+
 def test_it_learns(tmp_path: Path) -> None:
     position = train(tmp_path, epochs=30, patience=0, optimizer={"lr": 0.03})
     assert position.finished == "30 epochs done"
@@ -79,10 +83,19 @@ def test_workers_and_layout_change_nothing(tmp_path: Path) -> None:
     assert tensors(tmp_path / "0") == tensors(tmp_path / "1") == tensors(tmp_path / "4")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_resuming_at_any_step_equals_no_interruption(tmp_path: Path, optimizer: str) -> None:
-    settings = {**EVERYTHING, "loader": {}}
-    settings["optimizer"] = {**EVERYTHING["optimizer"], "kind": optimizer}
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [
+        ({"kind": "adamw", "schedule": "cosine", "warmup_steps": 4}, "fp32"),
+        ({"kind": "adam", "schedule": "plateau", "plateau_patience": 0}, "bf16"),
+        ({"kind": "sgd", "schedule": "linear", "clip_value": 0.1}, "fp16"),
+    ],
+)
+def test_resuming_at_any_step_equals_no_interruption(
+    tmp_path: Path, optimizer: dict[str, Any], precision: str
+) -> None:
+    settings = {**EVERYTHING, "loader": {}, "optimizer": optimizer, "precision": precision}
+    settings["monitor"] = "val/mean/macro_f1"
     train(tmp_path / "whole", **settings)
     steps = len(losses(tmp_path / "whole"))
     assert steps == 21
@@ -120,6 +133,11 @@ def test_two_ranks_give_the_curve_of_one(tmp_path: Path) -> None:
     train(tmp_path / "one", loader={"batch_size": 7})
     assert len(losses(tmp_path / "one")) == 24
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-5)
+    one, two = epochs(tmp_path / "one"), epochs(tmp_path / "two")
+    for split in ("train", "val"):
+        for name in ("loss", "loss/mood", "loss/themes", "loss/strength"):
+            ours = [entry[split][name] for entry in two]
+            assert ours == pytest.approx([entry[split][name] for entry in one], rel=2e-5)
 
 
 def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
@@ -129,8 +147,7 @@ def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
     position = train(tmp_path, worse, epochs=50, patience=3, monitor="val/loss")
     assert position.epoch == position.best_epoch + 3
     assert position.finished == "no better val/loss for 3 epochs"
-    epochs = [entry for entry in read_log(tmp_path) if entry["kind"] == "epoch"]
-    assert min(entry["value"] for entry in epochs) == position.best
+    assert min(entry["value"] for entry in epochs(tmp_path)) == position.best
     # Running it again says that it is done and changes nothing.
     before = tensors(tmp_path)
     assert train(tmp_path, worse, epochs=50, patience=3, monitor="val/loss") == position
@@ -172,7 +189,7 @@ def test_low_precision_learns_too(tmp_path: Path, precision: str) -> None:
 
 def test_gradient_norms_and_diagnostics_are_logged_per_epoch(tmp_path: Path) -> None:
     train(tmp_path, epochs=1)
-    entry = next(entry for entry in read_log(tmp_path) if entry["kind"] == "epoch")
+    entry = epochs(tmp_path)[0]
     names = {f"gradient/task/{name}" for name in ("mood", "themes", "strength")}
     assert names | {"gradient/part/hidden", "hidden/mean", "size"} <= set(entry["train"])
     assert entry["val"]["metrics"]["mean"]["macro_f1"] is not None
