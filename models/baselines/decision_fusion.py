@@ -69,7 +69,8 @@ def mean_logit() -> Config:
 def learned_weights() -> Config:
     """Return a learned mean.
 
-    ``pipeline train decision_fusion --dataset memotion --preset learned_weights``; expected: unknown.
+    ``pipeline train decision_fusion --dataset memotion --preset learned_weights``; expected
+    number: unknown.
     """
     return Config(weights="learned")
 
