@@ -59,17 +59,18 @@ def mean_probability() -> Config:
 
 
 def mean_logit() -> Config:
-    """Return the mean of logits: ``pipeline train decision_fusion --preset mean_logit``.
+    """Return the mean of logits.
 
-    The number to expect is unknown.
+    ``pipeline train decision_fusion --dataset memotion --preset mean_logit``; expected: unknown.
     """
     return Config(mean="logits")
 
 
 def learned_weights() -> Config:
-    """Return a learned mean: ``pipeline train decision_fusion --preset learned_weights``.
+    """Return a learned mean.
 
-    The number to expect is unknown.
+    ``pipeline train decision_fusion --dataset memotion --preset learned_weights``; expected
+    number: unknown.
     """
     return Config(weights="learned")
 
