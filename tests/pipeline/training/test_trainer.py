@@ -20,6 +20,7 @@ from support.toy_training import EVERYTHING, losses, tensors, train
 
 from affectflow.pipeline.errors import InvalidInput
 from affectflow.pipeline.training.journal import read_log
+from affectflow.pipeline.training.scores import Monitor
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -119,6 +120,7 @@ def test_resuming_after_sigkill_equals_no_interruption(tmp_path: Path) -> None:
     assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_curve_of_one(tmp_path: Path) -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -153,6 +155,15 @@ def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert train(tmp_path, worse, epochs=50, patience=3, monitor="val/loss") == position
     assert tensors(tmp_path) == before
     assert sum(entry["kind"] == "end" for entry in read_log(tmp_path)) == 1
+
+
+def test_equal_values_are_told_apart_by_the_loss() -> None:
+    monitor = Monitor("val/mean/macro_f1", maximise=True)
+    assert monitor.better(0.2, 9.0, None, 0.0)
+    assert monitor.better(0.2, 0.9, 0.2, 1.0)
+    assert not monitor.better(0.2, 1.0, 0.2, 1.0)
+    assert not monitor.better(0.1, 0.5, 0.2, 1.0)
+    assert monitor.better(0.3, 2.0, 0.2, 1.0)
 
 
 def test_a_diverged_loss_is_a_readable_error(tmp_path: Path) -> None:
