@@ -61,33 +61,33 @@ def linear_probe() -> Config:
 
 
 def perceptron() -> Config:
-    """Return two layers per task: ``pipeline train clip_head --preset perceptron``.
+    """Return two layers per task.
 
-    The number to expect is unknown.
+    ``pipeline train clip_head --dataset memotion --preset perceptron``. The number to expect is unknown.
     """
     return Config(hidden=(512,))
 
 
 def interaction() -> Config:
-    """Return two layers on everything: ``pipeline train clip_head --preset interaction``.
+    """Return two layers on everything.
 
-    The number to expect is unknown.
+    ``pipeline train clip_head --dataset memotion --preset interaction``. The number to expect is unknown.
     """
     return Config(hidden=(512,), product=True, absolute_difference=True)
 
 
 def image_only() -> Config:
-    """Return two layers on the image: ``pipeline train clip_head --preset image_only``.
+    """Return two layers on the image.
 
-    The number to expect is unknown.
+    ``pipeline train clip_head --dataset memotion --preset image_only``. The number to expect is unknown.
     """
     return Config(use=("e_img",), hidden=(512,))
 
 
 def text_only() -> Config:
-    """Return two layers on the text: ``pipeline train clip_head --preset text_only``.
+    """Return two layers on the text.
 
-    The number to expect is unknown.
+    ``pipeline train clip_head --dataset memotion --preset text_only``. The number to expect is unknown.
     """
     return Config(use=("e_txt",), hidden=(512,))
 

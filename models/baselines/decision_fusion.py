@@ -59,17 +59,17 @@ def mean_probability() -> Config:
 
 
 def mean_logit() -> Config:
-    """Return the mean of logits: ``pipeline train decision_fusion --preset mean_logit``.
+    """Return the mean of logits.
 
-    The number to expect is unknown.
+    ``pipeline train decision_fusion --dataset memotion --preset mean_logit``. The number to expect is unknown.
     """
     return Config(mean="logits")
 
 
 def learned_weights() -> Config:
-    """Return a learned mean: ``pipeline train decision_fusion --preset learned_weights``.
+    """Return a learned mean.
 
-    The number to expect is unknown.
+    ``pipeline train decision_fusion --dataset memotion --preset learned_weights``. The number to expect is unknown.
     """
     return Config(weights="learned")
 

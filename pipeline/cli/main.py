@@ -10,12 +10,15 @@ import typer
 from . import (
     datasets,
     doctor,
+    evaluate,
     features,
     inspect,
     llm,
+    predict,
     report,
     run,
     state,
+    sweep,
     train,
     verify,
     weights,
@@ -39,6 +42,9 @@ app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.add_typer(train.app, name="train")
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("sweep")(sweep.sweep)
 app.add_typer(features.app, name="features")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(weights.app, name="weights")

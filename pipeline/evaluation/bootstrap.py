@@ -118,6 +118,52 @@ def intervals(
     return result
 
 
+def mean_intervals(
+    tasks: Sequence[TaskLike],
+    labels: Mapping[str, Array],
+    per_seed: Mapping[str, Mapping[str, Array]],
+    family: str = "auto",
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 1111,
+    groups: NDArray[np.int64] | None = None,
+) -> dict[str, dict[str, Interval]]:
+    """Return an interval over samples for the mean over seeds, each resample drawn for all seeds.
+
+    Args:
+        tasks: What was predicted.
+        labels: See `metrics.compute`.
+        per_seed: Seed to decisions by task, rows in the order of the labels.
+        family: See `metrics.FAMILIES`.
+        resamples: R.
+        level: Share of the resamples inside the interval.
+        seed: Of the draws.
+        groups: See `intervals`.
+
+    Raises:
+        InvalidInput: There are no samples, or no seeds.
+    """
+    if not per_seed:
+        raise InvalidInput("there is no seed to average over", "train at least one")
+    number = _count(labels)
+
+    def means(weights: Floats) -> Draws:
+        each = [
+            _flat(resampled(tasks, labels, found, weights, family)) for found in per_seed.values()
+        ]
+        return {key: np.mean([found[key] for found in each], axis=0) for key in each[0]}
+
+    whole = means(ones(number))
+    pieces = [means(weights) for weights in _weightings(number, resamples, seed, groups)]
+    result: dict[str, dict[str, Interval]] = {}
+    for (task, metric), value in whole.items():
+        if METRICS[metric.rpartition("/")[2]].kind in ("share", "plain"):
+            drawn = np.concatenate([piece[task, metric] for piece in pieces])
+            result.setdefault(task, {})[metric] = interval(float(value[0]), drawn, level)
+    return result
+
+
 def paired_difference(
     tasks: Sequence[TaskLike],
     labels: Mapping[str, Array],

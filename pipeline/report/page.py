@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from ..engine.session import Session, summarise
 from ..store.layout import written_whole
 from .census import take_census
 from .context import Context, Section
+from .document import document
 from .html import Markup, code, element, join
 from .pictures import Gallery
 from .sections import (
@@ -29,8 +29,6 @@ from .sections import (
 )
 
 PAGE_NAME = "report.html"
-# The browser itself refuses anything that is not in the file.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     what_ran.section,
@@ -79,25 +77,10 @@ def render(context: Context) -> str:
     """Return the whole page."""
     sections = [found for make in _SECTIONS if (found := make(context)) is not None]
     title = f"{context.session.manifest.title}: run {context.record.get('run', '')}"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="referrer", content="no-referrer"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", Markup(_style())),
-    )
     main = element(
         "main", overview.headline(context), (_section(found) for found in sections), id="content"
     )
-    body = element("body", _reveal(), _header(context, sections), main, _footer(context))
-    return "<!DOCTYPE html>\n" + element("html", head, body, lang="en") + "\n"
-
-
-def _style() -> str:
-    return resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+    return document(title, _reveal(), _header(context, sections), main, _footer(context))
 
 
 def _reveal() -> Markup:

@@ -107,7 +107,7 @@ def assemble(
     wanted = np.isin(universe.splits, list(splits)) & universe.usable
     labels: dict[str, np.ndarray] = {}
     tasks: list[Task] = []
-    for name in choose_tasks(samples, config.tasks) if labelled or samples.tasks else ():
+    for name in choose_tasks(samples, config.tasks) if labelled else ():
         task, labels[name] = read_labels(samples, name, wanted)
         tasks.append(task)
     located = {role: _locate(source) for role, source in sources.items()}

@@ -143,7 +143,8 @@ class Column:
         counts = self.length[rows] * per_entry
         if not self.spec.ragged:
             counts = np.full(len(rows), math.prod(int(size or 0) for size in self.shape))
-        spans = _joined(self.file[rows], self.offset[rows], starts, counts, item)
+        spans = list(_joined(self.file[rows], self.offset[rows], starts, counts, item))
+        self.files.announce((file, offset, count * item) for file, offset, _, count in spans)
         if np.dtype(self.spec.dtype) == values.dtype:
             self._copy(values, item, spans)
         else:

@@ -158,7 +158,7 @@ def open_data(
         optional: Roles that data need not have.
         splits: Which splits to open.
         labelled: Whether every task must have labels in every opened split (but the test split,
-            whose labels may be withheld).
+            whose labels may be withheld). When not, no label is read and there are no tasks.
 
     Raises:
         StoreError: A feature, a split, a task or its labels are not there or not usable.

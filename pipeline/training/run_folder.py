@@ -79,6 +79,8 @@ class RunFolder:
             "hardware": hardware(world),
             "parameters": before.get("parameters", {}),
             "seeds": before.get("seeds", {}),
+            # How often the test split was read for this run; training again does not undo it.
+            "test_access": before.get("test_access", {"count": 0}),
         }
         write_json(self.path / RUN_NAME, record)
         return record

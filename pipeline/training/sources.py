@@ -145,6 +145,8 @@ def record(source: Source, samples: SamplesView) -> dict[str, object]:
         "modality": spec.modality,
         "rows": source.folder.counts(),
         "warnings": warnings,
+        # What new data are compared with: their fingerprints never equal those of other samples.
+        "recipe": source.folder.spec["recipe"],
     }
 
 

@@ -55,7 +55,7 @@ def make_store(
     holes: Mapping[str, Mapping[str, Failure]] | None = None,
 ) -> tuple[SamplesTable, dict[str, Values]]:
     """Write samples and features; returns the table and the values by feature."""
-    table = write_table(root, [dict(row) for row in (rows_of(20) if rows is None else rows)], 6)
+    table = write_table(root, [dict(row) for row in (rows_of(20) if rows is None else rows)], 10)
     keys = [sample.key for shard in range(len(table.shards)) for sample in table.samples(shard)]
     written: dict[str, Values] = {}
     for spec in (TOKENS, REGIONS, IMAGE):

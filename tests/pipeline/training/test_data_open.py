@@ -23,9 +23,15 @@ from affectflow.pipeline.errors import ConfigError, StoreError
 from affectflow.pipeline.training.data import DataConfig, open_data
 
 
-def test_what_was_opened(tmp_path: Path) -> None:
-    make_store(tmp_path)
-    data = opened(tmp_path)
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("plain")
+    make_store(root)
+    return root
+
+
+def test_what_was_opened(plain: Path) -> None:
+    data = opened(plain)
     assert data.inputs["tokens"] == InputSpec((None, 6))
     assert data.inputs["regions"] == InputSpec((5, 3))
     assert data.tasks == (
@@ -39,7 +45,7 @@ def test_what_was_opened(tmp_path: Path) -> None:
     assert train.labels["themes"].dtype == train.labels["strength"].dtype == np.float32
     assert data.counts["splits"]["val"]["rows"] == len(data.split("val")) == 4
     assert data.fingerprints["tokens"]["fingerprint"] == "0123456789abcdef"
-    assert str(tmp_path) not in str(data.fingerprints)
+    assert str(plain) not in str(data.fingerprints)
 
 
 def test_labels_of_test_are_nowhere(tmp_path: Path) -> None:
@@ -116,26 +122,24 @@ def test_an_empty_split(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_names_that_there_are_not(tmp_path: Path) -> None:
-    make_store(tmp_path)
+def test_names_that_there_are_not(plain: Path) -> None:
     with pytest.raises(StoreError, match="did you mean mood"):
-        opened(tmp_path, tasks=("moot",))
+        opened(plain, tasks=("moot",))
     with pytest.raises(
         StoreError, match="role 'tokens': unknown feature 'berd'; did you mean bert"
     ):
-        opened(tmp_path, features={"tokens": "berd"})
+        opened(plain, features={"tokens": "berd"})
     with pytest.raises(StoreError, match="unknown split 'dev'"):
-        opened(tmp_path, "dev")
+        opened(plain, "dev")
     with pytest.raises(ConfigError, match="unknown role 'token'"):
-        opened(tmp_path, features={"token": "bert"})
-    settings = DataConfig(dataset="maxi", stores=(str(tmp_path),))
+        opened(plain, features={"token": "bert"})
+    settings = DataConfig(dataset="maxi", stores=(str(plain),))
     with pytest.raises(StoreError, match="unknown dataset 'maxi'"):
         open_data(settings, ROLES, frozenset(), ("train",))
 
 
-def test_optional_roles(tmp_path: Path) -> None:
-    make_store(tmp_path)
-    settings = DataConfig(dataset="mini", stores=(str(tmp_path),))
+def test_optional_roles(plain: Path) -> None:
+    settings = DataConfig(dataset="mini", stores=(str(plain),))
     roles = {"tokens": "bert", "sound": "covarep", "extra": ""}
     data = open_data(settings, roles, frozenset({"sound"}), ("train",))
     assert list(data.inputs) == ["tokens"]
@@ -143,11 +147,10 @@ def test_optional_roles(tmp_path: Path) -> None:
         open_data(settings, roles, frozenset(), ("train",))
 
 
-def test_features_of_another_fingerprint(tmp_path: Path) -> None:
-    make_store(tmp_path)
-    opened(tmp_path, features={"tokens": "bert@0123"})
+def test_features_of_another_fingerprint(plain: Path) -> None:
+    opened(plain, features={"tokens": "bert@0123"})
     with pytest.raises(StoreError, match="no fingerprint 0124…; nearest first: 0123456789abcdef"):
-        opened(tmp_path, features={"tokens": "bert@0124"})
+        opened(plain, features={"tokens": "bert@0124"})
 
 
 def test_the_first_store_that_has_a_feature(tmp_path: Path) -> None:
@@ -181,11 +184,11 @@ def test_features_of_other_samples_are_joined_by_key_and_said_so(tmp_path: Path)
 def test_an_unfinished_feature(tmp_path: Path) -> None:
     table, values = make_store(tmp_path)
     write_feature(table, TOKENS, values["bert"], "a" * 16, shards=[0])
-    with pytest.raises(StoreError, match="has 1 of 4 shards under fingerprint aaaa"):
+    with pytest.raises(StoreError, match="has 1 of 2 shards under fingerprint aaaa"):
         opened(tmp_path, features={"tokens": "bert@a"})
     data = opened(tmp_path, features={"tokens": "bert@a"}, incomplete=True)
-    assert data.fingerprints["tokens"]["warnings"] == ["'mini/bert' has 1 of 4 shards"]
-    assert data.counts["splits"]["train"]["missing"]["tokens"] == 8
+    assert data.fingerprints["tokens"]["warnings"] == ["'mini/bert' has 1 of 2 shards"]
+    assert data.counts["splits"]["train"]["missing"]["tokens"] == 6
 
 
 def test_quarantined_and_absent_rows(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Two runs on the same samples: paired differences of what they said before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidInput, StoreError
+from ..store.layout import write_json
+from .bootstrap import Difference
+from .comparison import compare
+from .predictions import Predictions, read_predictions
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Run A minus run B.
+
+    Attributes:
+        first, second: Names of the runs.
+        split: Where.
+        seeds: Which both have.
+        samples: How many samples both predicted.
+        differences: Task to metric to difference.
+    """
+
+    first: str
+    second: str
+    split: str
+    seeds: tuple[str, ...]
+    samples: int
+    differences: Mapping[str, Mapping[str, Difference]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "split": self.split,
+            "seeds": list(self.seeds),
+            "samples": self.samples,
+            "differences": {
+                task: {name: found.to_json() for name, found in of_task.items()}
+                for task, of_task in self.differences.items()
+            },
+        }
+
+
+def compare_runs(
+    first: Path, second: Path, split: str, family: str, *, resamples: int = 1000
+) -> Comparison:
+    """Compare two evaluated runs on the samples of a split, and write it into the first.
+
+    Only what both wrote when they were evaluated is read; the split is not opened.
+
+    Args:
+        first: Run A.
+        second: Run B.
+        split: ``test`` or ``val``.
+        family: Family of metric definitions.
+        resamples: Of the bootstrap.
+
+    Raises:
+        StoreError: A run has not been evaluated on the split.
+        InvalidInput: The runs share no seed or no task, or saw other samples or labels.
+    """
+    ours, theirs = _read(first, split), _read(second, split)
+    seeds = tuple(seed for seed in ours if seed in theirs)
+    if not seeds:
+        raise InvalidInput(
+            f"the runs have no seed in common: {', '.join(ours)} and {', '.join(theirs)}",
+            "train both with the same --seeds",
+        )
+    differences = compare(
+        {seed: ours[seed] for seed in seeds},
+        {seed: theirs[seed] for seed in seeds},
+        family,
+        resamples=resamples,
+    )
+    number = len(ours[seeds[0]])
+    result = Comparison(first.name, second.name, split, seeds, number, differences)
+    write_json(first / f"against-{second.name}-{split}.json", result.to_json())
+    return result
+
+
+def _read(run: Path, split: str) -> dict[str, Predictions]:
+    paths = sorted(run.glob(f"seed-*/predictions-{split}.parquet"))
+    if not paths:
+        message = f"'{run.name}' has not been evaluated on '{split}'"
+        raise StoreError(message, f"pipeline evaluate {run} --split {split}")
+    return {path.parent.name[len("seed-") :]: read_predictions(path) for path in paths}

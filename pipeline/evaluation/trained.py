@@ -1,0 +1,185 @@
+"""A finished training opened again: its data with the features it was trained on, its models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..config import parse
+from ..errors import ConfigError, StoreError
+from ..extractors._device import DeviceName, pick_device
+from ..training.checkpoint import LoadedRun, load_run
+from ..training.data import DataConfig, TrainingData, open_data
+from ..training.loader import Loader, LoaderConfig
+from ..training.run_folder import RunFolder
+from ..training.validation import SplitOutput, prepare_evaluation, run_batches
+
+if TYPE_CHECKING:
+    from affectflow.models.batch import FusionModel
+
+Checkpoint = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run of `pipeline train`.
+
+    Attributes:
+        folder: Where it lies.
+        checkpoint: Which checkpoint of each seed.
+        stores: Feature stores to read from; those of the training by default.
+        device: Where the models run; as in training by default.
+    """
+
+    folder: Path
+    checkpoint: Checkpoint = "best"
+    stores: tuple[Path, ...] = ()
+    device: DeviceName | None = None
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """`run.json`."""
+        return RunFolder(self.folder).record()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The resolved configuration of the training."""
+        found: dict[str, Any] = self.record["settings"]
+        return found
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset it was trained on."""
+        return str(self.settings["data"]["dataset"])
+
+    @property
+    def family(self) -> str:
+        """Family of metric definitions."""
+        return str(self.settings["trainer"]["metrics"])
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """Seeds that have the checkpoint, in numerical order.
+
+        Raises:
+            StoreError: There is none.
+        """
+        folders = self.folder.glob(f"seed-*/{self.checkpoint}/state.json")
+        names = sorted((path.parent.parent.name[len("seed-") :] for path in folders), key=int)
+        if not names:
+            message = f"'{self.folder.name}' has no seed with the checkpoint '{self.checkpoint}'"
+            raise StoreError(message, "train it first, to the first epoch")
+        return tuple(names)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Seeds that are not finished."""
+        records: Mapping[str, Mapping[str, Any]] = self.record.get("seeds", {})
+        return [seed for seed, facts in records.items() if facts.get("status") != "finished"]
+
+    def data_config(self, dataset: str | None = None) -> DataConfig:
+        """Return the configuration of the data, each feature pinned to its fingerprint.
+
+        Args:
+            dataset: Another dataset to predict; its features have fingerprints of their own.
+        """
+        values = dict(self.settings["data"])
+        trained: Mapping[str, Mapping[str, Any]] = self.record["fingerprints"]
+        if dataset is None:
+            values["features"] = {
+                role: f"{found['feature']}@{found['fingerprint']}"
+                for role, found in trained.items()
+            }
+        else:
+            values["features"] = {role: str(found["feature"]) for role, found in trained.items()}
+            values |= {"dataset": dataset, "samples": None, "missing": "keep"}
+        values["tasks"] = [task["name"] for task in self.record["tasks"]]
+        if self.stores:
+            values["stores"] = tuple(str(store) for store in self.stores)
+        return parse(DataConfig, values, f"run '{self.folder.name}'")
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Feature of each role the model was trained with; all of them are needed again."""
+        return {role: str(found["feature"]) for role, found in self.record["fingerprints"].items()}
+
+    def open(self, splits: Sequence[str]) -> TrainingData:
+        """Open splits of the data it was trained on.
+
+        Raises:
+            StoreError: A feature is not there under the fingerprint of the training.
+        """
+        return open_data(self.data_config(), self.roles, frozenset(), splits)
+
+    def load(self, seed: str) -> LoadedRun:
+        """Return the model of one seed."""
+        return load_run(self.folder / f"seed-{seed}", self.checkpoint)
+
+    def apply(
+        self,
+        seed: str,
+        loaded: LoadedRun,
+        data: TrainingData,
+        split: str,
+        *,
+        train: TrainingData | None = None,
+        keep_attention: bool = False,
+    ) -> SplitOutput:
+        """Run a model over a split: batches as in training, in the order of the data, none left.
+
+        Args:
+            seed: The model's seed.
+            loaded: The model.
+            data: Opened for the split.
+            split: Its name.
+            train: Where the training split is, for models that want a sample of it; in ``data`` by
+                default.
+            keep_attention: Whether to keep attention weights.
+
+        Raises:
+            ConfigError: The model needs a sample of the training split, and there is none.
+        """
+        device = pick_device(self.device or self.settings["trainer"]["device"])
+        model = loaded.model.to(device)
+        loader = parse(LoaderConfig, {**self.settings["loader"], "bucket": False}, "loader")
+        source = (train or data).splits.get("train")
+        if model.num_reference and source is None:
+            hint = "pass the --train-store, or choose another eval.batch_policy at training"
+            raise ConfigError("the model compares with samples of the training split", hint)
+        prepare_evaluation(model, source, int(seed), device, loader.layout)
+        batches = Loader(
+            data.split(split), loader, seed=int(seed), shuffle=False, digest=data.digest
+        )
+        precision = self.settings["trainer"]["precision"]
+        return run_batches(
+            model, batches.epoch(0), loaded.tasks, device, precision, keep_attention=keep_attention
+        )
+
+    def batch_policy(self, model: FusionModel) -> str:
+        """Return in words what a prediction depends on beside its own sample."""
+        if not model.reads_whole_batch:
+            return "each sample on its own"
+        size = self.settings["loader"]["batch_size"]
+        policy = find_value(self.settings["model"], "batch_policy")
+        words = f"batches of {size} in the order of the data, tail kept"
+        return f"{policy}: {words}" if policy else words
+
+
+def find_value(values: Mapping[str, Any], name: str) -> Any:
+    """Return the first value of that name in nested mappings; None where there is none."""
+    if name in values:
+        return values[name]
+    below = (find_value(item, name) for item in values.values() if isinstance(item, Mapping))
+    return next((found for found in below if found is not None), None)
+
+
+def original_labels(data: TrainingData) -> dict[str, np.ndarray]:
+    """Return the labels of the training split without those of augmented copies."""
+    train = data.split("train")
+    first = np.unique(train.families, return_index=True)[1]
+    return {task: values[first] for task, values in train.labels.items()}

@@ -1,0 +1,1 @@
+"""Searching settings on the validation split: which trials, running them, comparing them."""

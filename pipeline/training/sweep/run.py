@@ -1,0 +1,39 @@
+"""A trial is an ordinary training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import InvalidInput
+from ..experiment import train
+from ..journal import Watcher
+from ..metrics import is_maximised
+from ..run_folder import RunFolder
+from ..settings import resolve
+from .trials import Finding, Runner, Sweep
+
+
+def trial_runner(sweep: Sweep, stores: Sequence[Path], runs: Path, watch: Watcher) -> Runner:
+    """Return what trains one trial.
+
+    Training opens ``train`` and ``val``; no path leads from here to a label of the test split.
+
+    Args:
+        sweep: What is swept.
+        stores: Feature stores.
+        runs: Folder of all runs.
+        watch: Called with every entry of every log.
+    """
+
+    def run(overrides: Mapping[str, Mapping[str, Any]]) -> Finding:
+        settings = resolve(sweep.model, sweep.dataset, stores, sweep.preset, overrides)
+        outcome = train(settings, sweep.seeds, runs, watch)
+        values = {seed: facts["best"] for seed, facts in outcome.seeds.items()}
+        if any(value is None for value in values.values()):
+            raise InvalidInput(f"run '{outcome.folder.name}' has no validated epoch")
+        monitor = str(RunFolder(outcome.folder).record()["monitor"])
+        return Finding(outcome.folder.name, values, monitor, is_maximised(monitor))
+
+    return run

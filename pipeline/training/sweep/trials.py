@@ -1,0 +1,236 @@
+"""Running the trials of a sweep one after the other, and what is known of each.
+
+```
+<runs>/<dataset>/sweep-<model>-<digest>/
+    sweep.json        what is searched
+    trials.json       one entry per trial: settings, run folder, status, values on val
+    table.md          the same, best first
+```
+
+A trial is an ordinary run: a folder named by its settings, which goes on where it stopped. Trials
+are given what training is given and nothing else: the splits ``train`` and ``val``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...config import canonical_json, digest
+from ...errors import AffectflowError
+from ...store.layout import read_json, written_whole
+from .space import Space, overrides_of
+
+SWEEP_NAME, TRIALS_NAME, TABLE_NAME = "sweep.json", "trials.json", "table.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What is swept.
+
+    Attributes:
+        model: Name of the model.
+        dataset: Name of the dataset.
+        space: What is searched.
+        base: ``--set`` assignments that all trials share.
+        preset: Preset that all trials start from.
+        seeds: Each trial is trained once with each.
+    """
+
+    model: str
+    dataset: str
+    space: Space
+    base: tuple[str, ...] = ()
+    preset: str | None = None
+    seeds: tuple[int, ...] = (1111,)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what names the sweep; more trials of the same space are the same sweep."""
+        space = {
+            "grid": {name: list(values) for name, values in self.space.grid.items()},
+            "random": {name: asdict(found) for name, found in self.space.random.items()},
+            "seed": self.space.seed,
+        }
+        found = {"model": self.model, "dataset": self.dataset, "preset": self.preset}
+        return {**found, "space": space, "base": sorted(self.base), "seeds": list(self.seeds)}
+
+    def folder(self, runs: Path) -> Path:
+        """Return the folder of the sweep."""
+        return runs / self.dataset / f"sweep-{self.model}-{digest(self.identity())}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one trial came to.
+
+    Attributes:
+        run: Name of the run's folder, beside that of the sweep.
+        values: By seed, the monitored value on val at the best epoch.
+        monitor: What that value is.
+        maximise: Whether more is better.
+    """
+
+    run: str
+    values: Mapping[str, float]
+    monitor: str
+    maximise: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        number: From 0.
+        settings: What it has of its own, by ``owner.key``.
+        status: ``waiting``, ``done`` or ``failed``.
+        error: The cause of a failure.
+        finding: What it came to; None unless done.
+        seconds: How long the last session took.
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    status: str = "waiting"
+    error: str = ""
+    finding: Finding | None = None
+    seconds: float = 0.0
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds; None unless done."""
+        if self.finding is None or not self.finding.values:
+            return None
+        return sum(self.finding.values.values()) / len(self.finding.values)
+
+
+Runner = Callable[[Mapping[str, Mapping[str, Any]]], Finding]
+Watcher = Callable[[Trial, int], None]
+
+
+@dataclass(slots=True)
+class Sweeping:
+    """A sweep that is being run.
+
+    Args:
+        sweep: What is swept.
+        runs: Folder of all runs.
+        run: Trains one trial; given its overrides by owner.
+        watch: Told of every trial that has ended and of how many there are.
+        retry: Whether trials that failed before are run again.
+    """
+
+    sweep: Sweep
+    runs: Path
+    run: Runner
+    watch: Watcher = field(default=lambda trial, count: None)
+    retry: bool = False
+
+    def finish(self) -> list[Trial]:
+        """Run every trial that is not done, and return all of them.
+
+        A trial that fails does not stop the others.
+        """
+        folder = self.sweep.folder(self.runs)
+        _write_json(folder / SWEEP_NAME, self.sweep.identity())
+        trials = self._known(folder)
+        for number, trial in enumerate(trials):
+            if trial.status == "done" or (trial.status == "failed" and not self.retry):
+                continue
+            trials[number] = self._try(trial)
+            write_trials(folder, trials)
+            self.watch(trials[number], len(trials))
+        write_trials(folder, trials)
+        return trials
+
+    def _known(self, folder: Path) -> list[Trial]:
+        """Return the trials of the space, with what is written down about each."""
+        before = {canonical_json(dict(trial.settings)): trial for trial in read_trials(folder)}
+        found = []
+        for number, point in enumerate(self.sweep.space.points()):
+            known = before.get(canonical_json(point))
+            status = known or Trial(number, point)
+            found.append(
+                Trial(number, point, status.status, status.error, status.finding, status.seconds)
+            )
+        return found
+
+    def _try(self, trial: Trial) -> Trial:
+        began = time.monotonic()
+        overrides = overrides_of(self.sweep.base, trial.settings)
+        try:
+            finding = self.run(overrides)
+        except AffectflowError as error:
+            return self._failed(trial, str(error), began)
+        except (RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
+            # What torch raises for sizes that do not fit or memory that is spent: one point of the
+            # space is not worth the others.
+            return self._failed(trial, f"{type(error).__name__}: {error}", began)
+        seconds = round(time.monotonic() - began, 3)
+        return Trial(trial.number, trial.settings, "done", "", finding, seconds)
+
+    def _failed(self, trial: Trial, cause: str, began: float) -> Trial:
+        seconds = round(time.monotonic() - began, 3)
+        words = " ".join(cause.split())[:500]
+        return Trial(trial.number, trial.settings, "failed", words, None, seconds)
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Return trials, the best on val first; those without a value last, in their order."""
+    done = [trial for trial in trials if trial.mean is not None]
+    rest = [trial for trial in trials if trial.mean is None]
+    maximise = bool(done) and done[0].finding is not None and done[0].finding.maximise
+    return sorted(done, key=lambda trial: trial.mean or 0.0, reverse=maximise) + rest
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """Return the trials that a sweep's folder tells of; none where there is no such file."""
+    found = read_json(folder / TRIALS_NAME, ("trials",)) or {"trials": []}
+    return [
+        Trial(**{**item, "finding": Finding(**item["finding"]) if item["finding"] else None})
+        for item in found["trials"]
+    ]
+
+
+def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
+    """Write `trials.json` and `table.md`, each whole."""
+    _write_json(folder / TRIALS_NAME, {"trials": [asdict(trial) for trial in trials]})
+    with written_whole(folder / TABLE_NAME) as temporary:
+        temporary.write_text(markdown(trials), encoding="utf-8")
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(canonical_json(value) + "\n", encoding="utf-8")
+
+
+def table(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows, the best first; val only, the test split is not known here."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
+    monitor = next((trial.finding.monitor for trial in trials if trial.finding), "val")
+    heads = ["trial", *names, monitor, "seeds", "status", "run"]
+    rows = []
+    for trial in ranked(trials):
+        finding, mean = trial.finding, trial.mean
+        rows.append(
+            [
+                str(trial.number),
+                *(str(trial.settings.get(name, "")) for name in names),
+                "–" if mean is None else f"{mean:.4f}",
+                ", ".join(f"{value:.4f}" for value in finding.values.values()) if finding else "",
+                trial.status if not trial.error else f"{trial.status}: {trial.error}",
+                finding.run if finding else "",
+            ]
+        )
+    return heads, rows
+
+
+def markdown(trials: Sequence[Trial]) -> str:
+    """Return the table as Markdown."""
+    heads, rows = table(trials)
+    lines = [heads, ["---"] * len(heads), *rows]
+    body = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
+    return f"{body}\n\nValues on val; the test split was not opened.\n"

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from support.evaluated_runs import labelled_store, trained_run
+from support.toy_training import one_thread
+from typer.testing import CliRunner
+
+from affectflow.pipeline.cli import evaluate, predict, report, sweep
+from affectflow.pipeline.cli.run_folders import find_run
+from affectflow.pipeline.errors import ConfigError, UsageError
+from affectflow.pipeline.evaluation.access import test_accesses as accesses
+
+app = typer.Typer()
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("sweep")(sweep.sweep)
+app.command("report")(report.report)
+
+
+def call(*arguments: str | Path, code: int = 0) -> str:
+    with one_thread():
+        result = CliRunner().invoke(app, [str(item) for item in arguments], catch_exceptions=True)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("command")
+    trained_run(labelled_store(folder / "store"), folder / "runs")
+    return folder
+
+
+def run_of(made: Path) -> Path:
+    return next((made / "runs" / "mini").glob("text_tokens-*"))
+
+
+def test_evaluate_prints_the_majority_beside_every_metric(made: Path) -> None:
+    run = run_of(made)
+    text = call("evaluate", run, "--resamples", "20")
+    for words in ("majority", "95 % interval", "above majority", "mood", "macro F1 %", "support"):
+        assert words in text
+    assert "each sample on its own" in text
+    assert len(accesses(run)) == 1
+
+
+def test_evaluate_speaks_json_and_compares(made: Path) -> None:
+    run = run_of(made)
+    call("evaluate", run, "--split", "val", "--resamples", "5")
+    text = call("evaluate", run, "--split", "val", "--against", run, "--resamples", "5", "--json")
+    found = json.loads(text)
+    assert found["split"] == "val"
+    assert found["against"]["differences"]["mood"]["accuracy"]["samples"]["value"] == 0
+    shown = call("evaluate", run, "--split", "val", "--against", run, "--resamples", "5")
+    assert "0 excluded" in shown
+
+
+def test_a_run_is_found_by_the_beginning_of_its_name(made: Path) -> None:
+    assert find_run("text_tokens-", made / "runs") == run_of(made)
+    with pytest.raises(UsageError, match="did you mean text_tokens"):
+        find_run(run_of(made).name.replace("text", "txet"), made / "runs")
+    shutil.copytree(run_of(made), made / "more" / "mini" / "text_tokens-a")
+    shutil.copytree(run_of(made), made / "more" / "mini" / "text_tokens-b")
+    with pytest.raises(UsageError, match="several runs: text_tokens-a, text_tokens-b"):
+        find_run("text", made / "more")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--checkpoint", "bets"), ("--device", "tpu"), ("--tune-thresholds", "f1"), ("--split", "x")],
+)
+def test_a_misspelt_choice_is_a_usage_error(made: Path, option: str, value: str) -> None:
+    with pytest.raises(UsageError, match="unknown"):
+        call("evaluate", run_of(made), option, value)
+
+
+def test_predict_writes_a_file_and_says_what_it_did(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.parquet"
+    arguments = ("predict", run_of(made), "--store", made / "store", "--out", out)
+    assert json.loads(call(*arguments, "--json"))["samples"] == 60
+    assert out.is_file()
+    assert "each sample on its own" in call(*arguments, "--split", "test")
+
+
+def test_label_strings_need_the_tasks_of_memotion(made: Path, tmp_path: Path) -> None:
+    arguments = ("predict", run_of(made), "--store", made / "store", "--out", tmp_path / "p")
+    with pytest.raises(ConfigError, match="sentiment, humour_scale"):
+        call(*arguments, "--submission", tmp_path / "answer.txt")
+    assert not (tmp_path / "answer.txt").exists()
+
+
+def test_sweep_ranks_on_val_and_fails_with_a_code(made: Path, tmp_path: Path) -> None:
+    fixed = ["trainer.epochs=1", "trainer.tensorboard=false", "model.hidden=[4]"]
+    base = ["sweep", "text_tokens", "--dataset", "mini", "--store", made / "store"]
+    base += ["--runs", tmp_path, *(word for item in fixed for word in ("--set", item))]
+    found = json.loads(
+        call(*base, "--random", "optimizer.lr=loguniform(1e-4,1e-1)", "--trials", "2", "--json")
+    )
+    means = [trial["mean"] for trial in found["trials"]]
+    assert found["split"] == "val"
+    assert means == sorted(means, reverse=True)
+    text = call(*base, "--grid", "loader.batch_size=8,0", code=4)
+    assert "failed" in text
+    assert "the test split was not opened" in text
+    assert not list(tmp_path.glob("*/*/test-access.jsonl"))
+
+
+def test_report_of_a_training_lies_with_it(made: Path, tmp_path: Path) -> None:
+    run = run_of(made)
+    path = Path(call("report", run).strip())
+    assert path == run / "report.html"
+    out = tmp_path / "page.html"
+    assert call("report", run, "--out", out, "--samples-per-class", "0").strip() == str(out)
+    assert "text_tokens on mini" in out.read_text("utf-8")

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.evaluated_runs import labelled_store, trained_run
+from support.feature_stores import ABSENT, some_values, write_feature, write_table
+from support.training_stores import TOKENS, make_store, rows_of
+
+from affectflow.pipeline.errors import StoreError, UsageError
+from affectflow.pipeline.evaluation.evaluate import evaluate_run
+from affectflow.pipeline.evaluation.predict import best_seed, predict
+from affectflow.pipeline.evaluation.trained import TrainedRun
+from affectflow.pipeline.records import FeatureSpec
+
+BLANK = {"label.mood": None, "label.themes": None, "label.strength": None}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    folder = tmp_path_factory.mktemp("trained")
+    return TrainedRun(trained_run(labelled_store(folder / "store"), folder / "runs"))
+
+
+def new_store(
+    folder: Path, spec: FeatureSpec = TOKENS, recipe: dict[str, Any] | None = None
+) -> Path:
+    """Write unlabelled samples with one feature of a fingerprint of their own."""
+    rows = [{**row, **BLANK, "split": "test"} for row in rows_of(9)]
+    table = write_table(folder, rows, 4)
+    keys = [sample.key for shard in range(len(table.shards)) for sample in table.samples(shard)]
+    values = some_values(spec, keys, {keys[0]: ABSENT}, seed=5)
+    write_feature(table, spec, values, "9" * 16, recipe)
+    return folder
+
+
+def test_new_data_need_no_labels(run: TrainedRun, tmp_path: Path) -> None:
+    said = predict(run, [new_store(tmp_path / "new")])
+    found = said.predictions
+    assert len(found) == 9
+    assert (found.labels["mood"] == -1).all()
+    assert np.isnan(found.labels["strength"]).all()
+    assert np.isfinite(found.logits["mood"]).all()
+    assert said.missing == {"tokens": 1}
+    assert said.seed in ("1", "2")
+
+
+def test_predictions_equal_those_of_evaluation(run: TrainedRun, tmp_path: Path) -> None:
+    evaluated = evaluate_run(run, "val", resamples=5)
+    for seed, scores in evaluated.seeds.items():
+        said = predict(run, [], splits=["val"], seed=seed)
+        assert said.predictions.keys.tolist() == scores.predictions.keys.tolist()
+        assert np.array_equal(said.predictions.logits["mood"], scores.predictions.logits["mood"])
+        assert (said.predictions.labels["mood"] == -1).all()
+
+
+def test_all_splits_are_predicted_by_default(run: TrainedRun) -> None:
+    assert len(predict(run, []).predictions) == 60
+    with pytest.raises(UsageError, match="unknown split"):
+        predict(run, [], splits=["dev"])
+    with pytest.raises(UsageError, match="unknown seed"):
+        predict(run, [], seed="77")
+
+
+def test_the_best_seed_on_val_speaks(run: TrainedRun) -> None:
+    record = json.loads((run.folder / "run.json").read_text("utf-8"))
+    best = {seed: facts["best"] for seed, facts in record["seeds"].items()}
+    expected = (max if record["monitor"] != "val/loss" else min)(best, key=lambda seed: best[seed])
+    assert best_seed(run) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "recipe", "words"),
+    [
+        (FeatureSpec("bert", "text", (None, 7)), None, "trained on shape"),
+        (TOKENS, {"stage": "fake", "parameters": {"layer": 3}}, "parameters was None, is"),
+        (TOKENS, {"stage": "other"}, "'tokens' .feature bert. was made differently: stage"),
+        (FeatureSpec("bort", "text", (None, 6)), None, "did you mean bort|unknown feature"),
+    ],
+)
+def test_features_that_do_not_fit_are_one_readable_line(
+    run: TrainedRun, tmp_path: Path, spec: FeatureSpec, recipe: dict[str, Any] | None, words: str
+) -> None:
+    store = new_store(tmp_path / "new", spec, recipe)
+    with pytest.raises(StoreError, match=words) as caught:
+        predict(run, [store])
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+
+
+def test_other_library_versions_are_a_warning(run: TrainedRun, tmp_path: Path) -> None:
+    recipe = {"stage": "fake", "libraries": {"torch": "9.9"}}
+    said = predict(run, [new_store(tmp_path / "new", recipe=recipe)])
+    assert any("library versions" in text for text in said.warnings)
+
+
+def test_a_store_without_the_dataset_is_said(run: TrainedRun, tmp_path: Path) -> None:
+    make_store(tmp_path / "store")
+    with pytest.raises(StoreError, match="minni"):
+        predict(run, [tmp_path / "store"], dataset="minni")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.toy_training import one_thread, silent
+from support.training_stores import make_store, rows_of
+
+from affectflow.pipeline.errors import StoreError
+from affectflow.pipeline.evaluation.access import test_accesses as accesses
+from affectflow.pipeline.training import experiment
+from affectflow.pipeline.training.data import open_data
+from affectflow.pipeline.training.sweep.run import trial_runner
+from affectflow.pipeline.training.sweep.space import make_space
+from affectflow.pipeline.training.sweep.trials import Sweep, Sweeping, Trial
+
+BASE = (
+    "trainer.epochs=1",
+    "trainer.tensorboard=false",
+    "trainer.device=cpu",
+    "model.hidden=[4]",
+    "loader.batch_size=8",
+)
+
+
+def swept(store: Path, runs: Path, grid: str = "optimizer.lr=1e-3,1e-2") -> list[Trial]:
+    wanted = Sweep("text_tokens", "mini", make_space([grid], [], None), BASE, seeds=(1,))
+    with one_thread():
+        run = trial_runner(wanted, [store], runs, silent)
+        return Sweeping(wanted, runs, run).finish()
+
+
+def test_trials_are_runs_with_values_on_val(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    trials = swept(tmp_path / "store", tmp_path / "runs")
+    assert [trial.status for trial in trials] == ["done", "done"]
+    for trial in trials:
+        assert trial.finding is not None
+        assert trial.finding.monitor.startswith("val/")
+        folder = tmp_path / "runs" / "mini" / trial.finding.run
+        record = json.loads((folder / "run.json").read_text("utf-8"))
+        assert record["settings"]["optimizer"]["lr"] == trial.settings["optimizer.lr"]
+        assert record["seeds"]["1"]["best"] == trial.finding.values["1"]
+
+
+def test_only_train_and_val_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    asked: list[Sequence[str]] = []
+
+    def watched(*arguments: Any, splits: Sequence[str], **more: Any) -> Any:
+        asked.append(splits)
+        data = open_data(*arguments, splits=splits, **more)
+        with pytest.raises(StoreError, match="'test' was not opened"):
+            data.split("test")
+        return data
+
+    monkeypatch.setattr(experiment, "open_data", watched)
+    trials = swept(tmp_path / "store", tmp_path / "runs")
+    assert asked == [("train", "val")] * 2
+    for trial in trials:
+        assert trial.finding is not None
+        assert not accesses(tmp_path / "runs" / "mini" / trial.finding.run)
+
+
+def test_labels_of_test_change_nothing(tmp_path: Path) -> None:
+    rows = rows_of(40)
+    make_store(tmp_path / "one", rows)
+    # Codes that no task knows: whoever reads them fails.
+    wrong = [{**row, **({"label.mood": 77} if row["split"] == "test" else {})} for row in rows]
+    make_store(tmp_path / "other", wrong)
+    found = [swept(tmp_path / name, tmp_path / f"runs-{name}") for name in ("one", "other")]
+    values = [[trial.finding and trial.finding.values for trial in trials] for trials in found]
+    assert values[0] == values[1]
+    from support.training_stores import opened
+
+    with pytest.raises(StoreError, match="77|mood"):
+        opened(tmp_path / "other", "train", "test")
+
+
+def test_a_setting_that_cannot_be_is_a_failed_trial(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    trials = swept(tmp_path / "store", tmp_path / "runs", "model.hiden=[4],[5]")
+    assert [trial.status for trial in trials] == ["failed", "failed"]
+    assert "hiden" in trials[0].error
