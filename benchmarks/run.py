@@ -26,6 +26,7 @@ NAMES = (
     "regions",
     "deepfillv2",
     "audio",
+    "mult",
     "loader",
 )
 RESULTS = Path(__file__).parent / "results"

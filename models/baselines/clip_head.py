@@ -63,7 +63,7 @@ def linear_probe() -> Config:
 def perceptron() -> Config:
     """Return two layers per task.
 
-    ``pipeline train clip_head --dataset memotion --preset perceptron``. The number to expect is unknown.
+    ``pipeline train clip_head --dataset memotion --preset perceptron``; expected: unknown.
     """
     return Config(hidden=(512,))
 
@@ -71,7 +71,7 @@ def perceptron() -> Config:
 def interaction() -> Config:
     """Return two layers on everything.
 
-    ``pipeline train clip_head --dataset memotion --preset interaction``. The number to expect is unknown.
+    ``pipeline train clip_head --dataset memotion --preset interaction``; expected: unknown.
     """
     return Config(hidden=(512,), product=True, absolute_difference=True)
 
@@ -79,7 +79,7 @@ def interaction() -> Config:
 def image_only() -> Config:
     """Return two layers on the image.
 
-    ``pipeline train clip_head --dataset memotion --preset image_only``. The number to expect is unknown.
+    ``pipeline train clip_head --dataset memotion --preset image_only``; expected: unknown.
     """
     return Config(use=("e_img",), hidden=(512,))
 
@@ -87,7 +87,7 @@ def image_only() -> Config:
 def text_only() -> Config:
     """Return two layers on the text.
 
-    ``pipeline train clip_head --dataset memotion --preset text_only``. The number to expect is unknown.
+    ``pipeline train clip_head --dataset memotion --preset text_only``; expected: unknown.
     """
     return Config(use=("e_txt",), hidden=(512,))
 

@@ -61,7 +61,7 @@ def mean_probability() -> Config:
 def mean_logit() -> Config:
     """Return the mean of logits.
 
-    ``pipeline train decision_fusion --dataset memotion --preset mean_logit``. The number to expect is unknown.
+    ``pipeline train decision_fusion --dataset memotion --preset mean_logit``; expected: unknown.
     """
     return Config(mean="logits")
 
@@ -69,7 +69,8 @@ def mean_logit() -> Config:
 def learned_weights() -> Config:
     """Return a learned mean.
 
-    ``pipeline train decision_fusion --dataset memotion --preset learned_weights``. The number to expect is unknown.
+    ``pipeline train decision_fusion --dataset memotion --preset learned_weights``; expected
+    number: unknown.
     """
     return Config(weights="learned")
 

@@ -32,6 +32,12 @@ Checkpoint = Annotated[str, typer.Option(help="best (on val) or last.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda; as in training by default.")]
 
 
+Tuned = Annotated[
+    bool,
+    typer.Option("--tuned", help="Decide by the thresholds of evaluate --tune-thresholds."),
+]
+
+
 def predict(
     run: RunArgument,
     store: Stores = None,
@@ -42,6 +48,7 @@ def predict(
     version: Version = 1,
     seed: Seed = None,
     runs: Runs = DEFAULT_RUNS,
+    tuned: Tuned = False,
     checkpoint: Checkpoint = "best",
     device: Device = None,
     json_output: opt.Json = False,
@@ -59,7 +66,7 @@ def predict(
         raise missing_dependency(error) from error
     trained = open_trained(folder, checkpoint, None, device)
     stores = store or []
-    said = apply(trained, stores, dataset, split or (), seed)
+    said = apply(trained, stores, dataset, split or (), seed, tuned=tuned)
     for warning in said.warnings:
         show.tell(f"warning: {warning}")
     target = out.absolute()

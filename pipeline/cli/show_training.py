@@ -45,7 +45,12 @@ def display(quiet: bool) -> Iterator[Watcher]:
 
 
 def _tell(entry: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    if entry["kind"] == "seed":
+    if entry["kind"] == "data":
+        for split, counts in entry["counts"].get("splits", {}).items():
+            lacking = {role: count for role, count in counts["missing"].items() if count}
+            words = "".join(f", {count:,} without {role}" for role, count in lacking.items())
+            say(f"{split}: {counts['rows']:,} samples{words}")
+    elif entry["kind"] == "seed":
         say(f"seed {entry['seed']}: {entry['folder']}")
     elif entry["kind"] == "epoch":
         train, val = entry["train"].get("loss", 0.0), entry["val"].get("loss", 0.0)

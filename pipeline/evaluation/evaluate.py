@@ -23,7 +23,7 @@ from ..errors import ConfigError, InvalidInput, UsageError, unknown_name
 from ..store.layout import write_json, written_whole
 from ..training.checkpoint import LoadedRun
 from ..training.data import TrainingData
-from ..training.metrics import compute_predictions, predictions_of
+from ..training.metrics import compute, compute_predictions, predictions_of
 from ..training.metrics.results import Array, Results, labelled
 from .access import note_test_access
 from .aggregate import aggregate
@@ -175,9 +175,13 @@ def _score(
     )
     predictions = Predictions(split, keys, tasks, output.labels, output.logits, decisions)
     judged = (tasks, output.labels, decisions, run.family)
+    results = compute_predictions(*judged, keys=output.keys)
+    # What depends on logits and not on decisions: calibration.
+    for name, found in compute(tasks, output.labels, output.logits, run.family).items():
+        results[name] = {**found, **results[name]}
     return SeedScores(
         predictions,
-        compute_predictions(*judged, keys=output.keys),
+        results,
         confusions(*judged),
         flags(*judged),
         thresholds,
@@ -185,6 +189,7 @@ def _score(
             "batch_policy": run.batch_policy(loaded.model),
             "checkpoint": run.checkpoint,
             "best_epoch": loaded.state.get("position", {}).get("best_epoch"),
+            "forward_flops": run.forward_flops(loaded, data, split),
         },
     )
 
@@ -233,12 +238,15 @@ def _aligned(found: SeedScores, first: SeedScores) -> Mapping[str, Array]:
 
 def _facts(run: TrainedRun, scores: Mapping[str, SeedScores]) -> dict[str, str | int | float]:
     features = run.record["fingerprints"].items()
+    first = next(iter(scores.values()))
     epochs = [str(found.facts["best_epoch"]) for found in scores.values()]
     return {
         "features": ", ".join(
             f"{role} {facts['feature']}@{facts['fingerprint'][:8]}" for role, facts in features
         ),
         "parameters": int(run.record["parameters"].get("total", 0)),
+        "trainable": int(run.record["parameters"].get("trainable", 0)),
+        "forward FLOPs per sample": first.facts["forward_flops"],
         "best epoch": ", ".join(epochs),
         "selected by": str(run.record["monitor"]),
         "checkpoint": run.checkpoint,

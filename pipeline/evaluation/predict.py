@@ -14,6 +14,7 @@ from affectflow.models.batch import Task
 from ..errors import StoreError, UsageError, unknown_name
 from ..store.api import Store, open_store
 from ..store.feature import SPLITS
+from ..store.layout import read_json
 from ..store.reader import list_outputs
 from ..store.spec import differences
 from ..training.assemble import find_samples
@@ -21,6 +22,7 @@ from ..training.checkpoint import LoadedRun
 from ..training.data import DataConfig, TrainingData, open_data
 from ..training.metrics.results import Array
 from .predictions import Predictions
+from .thresholds import Thresholds, apply_thresholds
 from .trained import TrainedRun
 
 _SHOWN = 3
@@ -51,6 +53,8 @@ def predict(
     dataset: str | None = None,
     splits: Sequence[str] = (),
     seed: str | None = None,
+    *,
+    tuned: bool = False,
 ) -> Said:
     """Return predictions for all samples of a dataset; no label is read.
 
@@ -60,9 +64,10 @@ def predict(
         dataset: Name of the dataset there; that of the training by default.
         splits: Only these splits.
         seed: Which seed's model; the best on val by default.
+        tuned: Decide with the thresholds that an evaluation tuned on val for this seed.
 
     Raises:
-        UsageError: No such seed or split.
+        UsageError: No such seed or split, or no thresholds were tuned.
         StoreError: Features are absent or made otherwise than those of the training.
     """
     chosen = best_seed(run) if seed is None else seed
@@ -84,10 +89,24 @@ def predict(
         for task in loaded.tasks
     }
     labels = {task.name: _unknown(task, len(keys)) for task in loaded.tasks}
-    predictions = Predictions("+".join(names), keys, loaded.tasks, labels, logits)
+    decisions = _decided(run, chosen, loaded.tasks, logits) if tuned else {}
+    predictions = Predictions("+".join(names), keys, loaded.tasks, labels, logits, decisions)
     missing = _missing(data.counts)
     policy = run.batch_policy(loaded.model)
     return Said(predictions, chosen, policy, missing, tuple(dict.fromkeys(warnings)))
+
+
+def _decided(
+    run: TrainedRun, seed: str, tasks: Sequence[Task], logits: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return decisions by the thresholds in the seed's `test.json`."""
+    found = (read_json(run.folder / f"seed-{seed}" / "test.json") or {}).get("thresholds")
+    if not found:
+        message = f"no thresholds were tuned for seed {seed} of '{run.folder.name}'"
+        raise UsageError(message, "pipeline evaluate RUN --tune-thresholds macro_f1")
+    values = {name: tuple(numbers) for name, numbers in found["values"].items()}
+    thresholds = Thresholds(values, found["criterion"], found["split"], {})
+    return apply_thresholds(tasks, logits, thresholds)
 
 
 def best_seed(run: TrainedRun) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 
 from ..config import parse
 from ..errors import ConfigError, StoreError
@@ -149,7 +150,7 @@ class TrainedRun:
         loader = parse(LoaderConfig, {**self.settings["loader"], "bucket": False}, "loader")
         source = (train or data).splits.get("train")
         if model.num_reference and source is None:
-            hint = "pass the --train-store, or choose another eval.batch_policy at training"
+            hint = "open 'train' too, or train with eval.batch_policy=running, batch or single"
             raise ConfigError("the model compares with samples of the training split", hint)
         prepare_evaluation(model, source, int(seed), device, loader.layout)
         batches = Loader(
@@ -159,6 +160,23 @@ class TrainedRun:
         return run_batches(
             model, batches.epoch(0), loaded.tasks, device, precision, keep_attention=keep_attention
         )
+
+    def forward_flops(self, loaded: LoadedRun, data: TrainingData, split: str) -> int:
+        """Return the floating-point operations of matrix products per sample, attention included.
+
+        Counted over one batch of evaluation, so a model that relates the samples of a batch has
+        its share of that; element-wise operations are not counted.
+        """
+        from torch.utils.flop_counter import FlopCounterMode
+
+        loader = parse(LoaderConfig, self.settings["loader"], "loader")
+        found = data.split(split)
+        rows = np.arange(min(len(found), loader.batch_size))
+        device = next(loaded.model.parameters()).device
+        batch = found.batch(rows, layout=loader.layout).to(device)
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            loaded.model(batch)
+        return int(counter.get_total_flops() / len(rows))
 
     def batch_policy(self, model: FusionModel) -> str:
         """Return in words what a prediction depends on beside its own sample."""

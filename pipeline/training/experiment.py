@@ -18,7 +18,7 @@ from .data import TrainingData, open_data
 from .distributed import Ranks
 from .journal import Watcher
 from .randomness import INITIAL, seed_generators
-from .run_folder import RunFolder, parameter_counts
+from .run_folder import RunFolder, feature_warnings, parameter_counts
 from .scores import Monitor
 from .settings import Settings
 from .table import write_table
@@ -70,6 +70,9 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
         if ranks.main:
             folder.begin(settings, data, monitor.name, ranks.world)
         ranks.wait()
+        watch({"kind": "data", "step": 0, "counts": data.counts})
+        for message in feature_warnings(data.fingerprints):
+            watch({"kind": "warning", "step": 0, "name": "feature", "message": message})
         found = {}
         for seed in seeds:
             watch({"kind": "seed", "step": 0, "seed": seed, "folder": str(folder.seed(seed))})
@@ -93,7 +96,14 @@ def _train_seed(
     model = build_model(settings, data)
     trainer = Trainer(model, data, settings.recipe, seed, folder.seed(seed), ranks, watch)
     began = time.monotonic()
-    _note(folder, seed, ranks, {"status": "running"}, parameters=parameter_counts(model))
+    before = folder.record()["seeds"].get(str(seed), {}).get("seconds", 0.0)
+    _note(
+        folder,
+        seed,
+        ranks,
+        {"status": "running", "seconds": before},
+        parameters=parameter_counts(model),
+    )
     try:
         position = trainer.fit()
     except AffectflowError as error:
@@ -106,7 +116,7 @@ def _train_seed(
         "best_epoch": position.best_epoch,
         "epochs": position.epoch,
         "steps": position.step,
-        "last_session_seconds": round(time.monotonic() - began, 3),
+        "seconds": round(before + time.monotonic() - began, 3),
     }
     _note(folder, seed, ranks, facts)
     return facts

@@ -19,7 +19,9 @@ class Meter:
         value = torch.as_tensor(value).detach().double()
         weight = torch.as_tensor(weight, device=value.device).double()
         pair = torch.stack((value * weight, weight))
-        self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+        before = self._sums.get(name)
+        # What was restored may lie elsewhere than what is added.
+        self._sums[name] = pair if before is None else before.to(pair.device) + pair
 
     def means(self) -> dict[str, float]:
         """Return the mean of each name."""

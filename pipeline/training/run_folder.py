@@ -123,6 +123,12 @@ def parameter_counts(model: FusionModel) -> dict[str, Any]:
     }
 
 
+def feature_warnings(fingerprints: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what the stores say of the features that are trained on, each once."""
+    found = (message for one in fingerprints.values() for message in one.get("warnings", ()))
+    return list(dict.fromkeys(found))
+
+
 def hardware(world: int) -> dict[str, Any]:
     """Return what a training runs on."""
     found: dict[str, Any] = {"machine": platform.machine(), "cpus": os.cpu_count(), "ranks": world}

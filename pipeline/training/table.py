@@ -11,12 +11,13 @@ from ..evaluation.baselines import constant_results
 from ..evaluation.flags import Flag
 from ..evaluation.tables import Row, results_table
 from ..store.layout import read_json, write_json, written_whole
-from .run_folder import RunFolder
+from .run_folder import RunFolder, feature_warnings
 
 if TYPE_CHECKING:
     from .data import TrainingData
 
 SPLIT = "val"
+NOTE = "Numbers of the split the best epoch was chosen on; `pipeline evaluate` opens test."
 
 
 def write_table(folder: RunFolder, data: TrainingData) -> dict[str, Any]:
@@ -40,9 +41,7 @@ def write_table(folder: RunFolder, data: TrainingData) -> dict[str, Any]:
         SPLIT,
         constant_results(data.tasks, *labels, family),
         [row],
-        notes=[
-            "Numbers of the split the best epoch was chosen on; `pipeline evaluate` opens test."
-        ],
+        notes=[NOTE, *feature_warnings(record["fingerprints"])],
     )
     content = table.to_json()
     write_json(folder.path / "table.json", content)

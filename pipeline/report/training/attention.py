@@ -1,7 +1,8 @@
 """Where a model looks: words coloured and region boxes drawn by weight, for chosen samples.
 
-Weights of a sample sum to 1 over its valid entries. Colours are relative to the sample's largest
-weight, the text says how that compares with equal weights.
+Weights of a sample sum to 1 over its valid entries. A colour is full at `FULL_AT` times equal
+weights, or at the sample's largest weight where that is more, so that weights that hardly differ
+look alike and light.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 MAX_BOXES = 8
 MAX_WORDS = 160
+FULL_AT = 3.0
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,11 @@ def section(samples: Sequence[AttentionSample], how: str, warning: str) -> Secti
     parts: list[Child] = [note(how)]
     if samples and warning:
         parts.append(element("p", element("b", "Warning: "), warning, class_="verdict fair"))
-    if any(sample.boxes for sample in samples):
-        parts.append(note(f"Of the regions the {MAX_BOXES} with the largest weights are drawn."))
+    if samples:
+        words = f"The colour is full at {FULL_AT:g} times equal weights, or at the largest weight. "
+        if any(sample.boxes for sample in samples):
+            words += f"Of the regions the {MAX_BOXES} with the largest weights are drawn."
+        parts.append(note(words))
     parts.append(element("div", map(_sample, samples), class_="looks"))
     return Section("attention", "Attention", join(parts))
 
@@ -103,7 +108,7 @@ def _task_line(task: str, truth: str | None, said: str) -> Markup:
 
 
 def _words(words: Sequence[tuple[str, float]]) -> Markup:
-    largest = max(weight for _, weight in words) or 1.0
+    full = full_weight([weight for _, weight in words])
     pieces: list[Child] = []
     for index, (word, weight) in enumerate(words[:MAX_WORDS]):
         joined = word.startswith("##")
@@ -115,7 +120,7 @@ def _words(words: Sequence[tuple[str, float]]) -> Markup:
                 "span",
                 word[2:] if joined else word,
                 class_="token special" if special else "token",
-                style=f"--weight: {100 * weight / largest:.0f}%",
+                style=f"--weight: {100 * weight / full:.0f}%",
                 title=f"{weight:.4f}",
             )
         )
@@ -131,6 +136,13 @@ def _spread(weights: Sequence[float], noun: str) -> Markup:
     return note(words)
 
 
+def full_weight(weights: Sequence[float]) -> float:
+    """Return the weight that gets the full colour; 1 where there are no weights."""
+    if not weights:
+        return 1.0
+    return max(max(weights), FULL_AT / len(weights))
+
+
 def normalised_entropy(weights: Sequence[float]) -> float:
     """Return the entropy of weights that sum to 1, relative to equal weights; 1 for one entry."""
     if len(weights) < 2:
@@ -140,9 +152,9 @@ def normalised_entropy(weights: Sequence[float]) -> float:
 
 
 def _strip(role: str, weights: Sequence[float]) -> Markup:
-    largest = max(weights) or 1.0
+    full = full_weight(weights)
     cells = [
-        element("span", class_="cell", style=f"--weight: {100 * weight / largest:.0f}%")
+        element("span", class_="cell", style=f"--weight: {100 * weight / full:.0f}%")
         for weight in weights[:MAX_WORDS]
     ]
     strip = element("div", cells, class_="weights", role="img", aria_label=f"weights of {role}")
@@ -152,9 +164,9 @@ def _strip(role: str, weights: Sequence[float]) -> Markup:
 def _drawn(picture: Picture, boxes: Sequence[tuple[Box, float]]) -> Markup:
     """Return the picture with boxes; the strongest lies on top."""
     strongest = sorted(boxes, key=lambda item: item[1])[-MAX_BOXES:]
-    largest = max((weight for _, weight in strongest), default=0.0) or 1.0
+    full = full_weight([weight for _, weight in boxes])
     line = max(picture.width, picture.height) / 90
-    shapes = [_box(box, weight, weight / largest, line) for box, weight in strongest]
+    shapes = [_box(box, weight, weight / full, line) for box, weight in strongest]
     overlay = element(
         "svg",
         shapes,

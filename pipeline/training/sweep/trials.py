@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config import canonical_json, digest
-from ...errors import AffectflowError
+from ...errors import AffectflowError, UsageError
 from ...store.layout import read_json, written_whole
 from .space import Space, overrides_of
 
@@ -163,6 +163,9 @@ class Sweeping:
         overrides = overrides_of(self.sweep.base, trial.settings)
         try:
             finding = self.run(overrides)
+        except UsageError:
+            # No such model or preset: no trial could be better.
+            raise
         except AffectflowError as error:
             return self._failed(trial, str(error), began)
         except (RuntimeError, ValueError, MemoryError, ArithmeticError) as error:

@@ -59,6 +59,17 @@ def test_everything_is_written_into_the_run(evaluated: Evaluation) -> None:
     assert "majority class of train" in (evaluated.run / "table-test.md").read_text("utf-8")
 
 
+def test_what_stands_beside_the_numbers(evaluated: Evaluation) -> None:
+    facts = evaluated.table.rows[1].facts
+    # Two per product: three hidden layers 6 x 8, heads of 2, 3 and 1, and the mean over tokens,
+    # of which the longest text of the first batch has 4.
+    assert facts["forward FLOPs per sample"] == 2 * (3 * 6 * 8 + 8 * (2 + 3 + 1) + 4 * 6)
+    assert facts["features"] == "tokens bert@01234567"
+    assert facts["trainable"] == facts["parameters"] == 3 * 7 * 8 + 9 * (2 + 3 + 1)
+    scores = next(iter(evaluated.seeds.values())).results
+    assert 0 <= scores["mood"]["ece"] <= 1
+
+
 def test_mean_and_interval_are_those_of_the_seeds(evaluated: Evaluation) -> None:
     row = evaluated.table.rows[1]
     cell, around = row.results["mood"]["accuracy"], row.intervals["mood"]["accuracy"]

@@ -101,3 +101,15 @@ def test_a_store_without_the_dataset_is_said(run: TrainedRun, tmp_path: Path) ->
     make_store(tmp_path / "store")
     with pytest.raises(StoreError, match="minni"):
         predict(run, [tmp_path / "store"], dataset="minni")
+
+
+def test_tuned_thresholds_decide_where_there_are_some(tmp_path: Path) -> None:
+    run = TrainedRun(trained_run(labelled_store(tmp_path / "store"), tmp_path / "runs"))
+    with pytest.raises(UsageError, match="no thresholds were tuned for seed 1"):
+        predict(run, [], seed="1", tuned=True)
+    evaluated = evaluate_run(run, tune="macro_f1", resamples=5)
+    for seed, scores in evaluated.seeds.items():
+        said = predict(run, [], splits=["test"], seed=seed, tuned=True)
+        for task in ("mood", "themes"):
+            decided = said.predictions.decisions[task]
+            assert np.array_equal(decided, scores.predictions.decisions[task])

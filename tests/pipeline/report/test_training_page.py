@@ -17,6 +17,7 @@ from affectflow.pipeline.report.training import scores
 from affectflow.pipeline.report.training.attention import (
     AttentionSample,
     Picture,
+    full_weight,
     normalised_entropy,
 )
 from affectflow.pipeline.report.training.charts import Line, line_chart, ticks
@@ -139,14 +140,16 @@ def test_heavier_words_are_darker_and_boxes_keep_their_place(run: TrainingRecord
         word: int(share)
         for share, word in re.findall(r'style="--weight: (\d+)%" title="[\d.]+">(\w+)<', page)
     }
-    assert weights == {"com": 100, "prehend": 40}
+    # Of four tokens equal weights are 0.25, and the colour is full at 0.75.
+    assert weights == {"com": 67, "prehend": 27}
     assert 'viewBox="0 0 60 80"' in page
     assert 'x="5.0" y="6.0" width="15.0" height="24.0"' in page
     opacities = [
         float(found) for found in re.findall(r'class="box" style="opacity: ([\d.]+)', page)
     ]
     assert opacities == sorted(opacities)
-    assert opacities[-1] == 1.0
+    # Of two regions no weight can be three times the equal one.
+    assert opacities == [0.30, 0.70]
 
 
 def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
@@ -197,6 +200,12 @@ def test_a_constant_line_and_a_single_point_are_drawn() -> None:
     chart = line_chart("loss", [Line("a", [(1, 0.0), (2, 0.0)]), Line("b", [(1, 0.0)])])
     assert "nan" not in chart
     assert "circle" in chart
+
+
+def test_weights_that_hardly_differ_look_light() -> None:
+    assert full_weight([0.25, 0.25, 0.26, 0.24]) == 0.75
+    assert full_weight([0.9, 0.05, 0.05, 0.0]) == 0.9
+    assert full_weight([]) == 1.0
 
 
 def test_entropy_is_relative_to_equal_weights() -> None:

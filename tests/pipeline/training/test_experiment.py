@@ -71,6 +71,23 @@ def test_the_table_begins_with_the_majority(tmp_path: Path) -> None:
     assert (outcome.folder / "table.md").read_text().count("majority class of train") == 1
 
 
+def test_what_the_store_says_of_a_feature_is_heard_and_stands_below_the_table(
+    tmp_path: Path,
+) -> None:
+    table, written = make_store(tmp_path / "store", rows_of(40))
+    folder = write_feature(table, IMAGE, written["clip_image"]).folder
+    facts = json.loads((folder / "_spec.json").read_text())
+    (folder / "_spec.json").write_text(json.dumps({**facts, "warnings": ["clip is untrained"]}))
+    heard: list[Mapping[str, Any]] = []
+    with one_thread():
+        outcome = train(settings_of(tmp_path / "store"), (1,), tmp_path / "runs", heard.append)
+    messages = [entry["message"] for entry in heard if entry["kind"] == "warning"]
+    assert messages.count("clip is untrained") == 1
+    assert "clip is untrained" in outcome.table["notes"]
+    counts = next(entry["counts"] for entry in heard if entry["kind"] == "data")
+    assert counts["splits"]["val"]["rows"] == 8
+
+
 def test_the_same_command_finds_the_same_folder(tmp_path: Path) -> None:
     make_store(tmp_path / "store", rows_of(40))
     settings = settings_of(tmp_path / "store")

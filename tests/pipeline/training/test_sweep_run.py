@@ -9,7 +9,7 @@ import pytest
 from support.toy_training import one_thread, silent
 from support.training_stores import make_store, rows_of
 
-from affectflow.pipeline.errors import StoreError
+from affectflow.pipeline.errors import StoreError, UsageError
 from affectflow.pipeline.evaluation.access import test_accesses as accesses
 from affectflow.pipeline.training import experiment
 from affectflow.pipeline.training.data import open_data
@@ -76,7 +76,7 @@ def test_labels_of_test_change_nothing(tmp_path: Path) -> None:
     assert values[0] == values[1]
     from support.training_stores import opened
 
-    with pytest.raises(StoreError, match="77|mood"):
+    with pytest.raises(StoreError, match=r"77|mood"):
         opened(tmp_path / "other", "train", "test")
 
 
@@ -85,3 +85,10 @@ def test_a_setting_that_cannot_be_is_a_failed_trial(tmp_path: Path) -> None:
     trials = swept(tmp_path / "store", tmp_path / "runs", "model.hiden=[4],[5]")
     assert [trial.status for trial in trials] == ["failed", "failed"]
     assert "hiden" in trials[0].error
+
+
+def test_a_model_that_there_is_not_is_said_at_once(tmp_path: Path) -> None:
+    wanted = Sweep("text_tokns", "mini", make_space(["loader.batch_size=4,8"], [], None))
+    run = trial_runner(wanted, [tmp_path], tmp_path / "runs", silent)
+    with pytest.raises(UsageError, match="did you mean text_tokens"):
+        Sweeping(wanted, tmp_path / "runs", run).finish()

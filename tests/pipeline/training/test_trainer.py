@@ -20,6 +20,7 @@ from support.toy_training import EVERYTHING, losses, tensors, train
 
 from affectflow.pipeline.errors import InvalidInput
 from affectflow.pipeline.training.journal import read_log
+from affectflow.pipeline.training.scores import Monitor
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,10 @@ def child_environment() -> dict[str, str]:
     found = environment()
     found["PYTHONPATH"] += f":{TESTS}"
     return {**found, "OMP_NUM_THREADS": "1"}
+
+
+def epochs(folder: Path) -> list[dict[str, Any]]:
+    return [entry for entry in read_log(folder) if entry["kind"] == "epoch"]
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -79,10 +84,19 @@ def test_workers_and_layout_change_nothing(tmp_path: Path) -> None:
     assert tensors(tmp_path / "0") == tensors(tmp_path / "1") == tensors(tmp_path / "4")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_resuming_at_any_step_equals_no_interruption(tmp_path: Path, optimizer: str) -> None:
-    settings = {**EVERYTHING, "loader": {}}
-    settings["optimizer"] = {**EVERYTHING["optimizer"], "kind": optimizer}
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [
+        ({"kind": "adamw", "schedule": "cosine", "warmup_steps": 4}, "fp32"),
+        ({"kind": "adam", "schedule": "plateau", "plateau_patience": 0}, "bf16"),
+        ({"kind": "sgd", "schedule": "linear", "clip_value": 0.1}, "fp16"),
+    ],
+)
+def test_resuming_at_any_step_equals_no_interruption(
+    tmp_path: Path, optimizer: dict[str, Any], precision: str
+) -> None:
+    settings = {**EVERYTHING, "loader": {}, "optimizer": optimizer, "precision": precision}
+    settings["monitor"] = "val/mean/macro_f1"
     train(tmp_path / "whole", **settings)
     steps = len(losses(tmp_path / "whole"))
     assert steps == 21
@@ -106,6 +120,7 @@ def test_resuming_after_sigkill_equals_no_interruption(tmp_path: Path) -> None:
     assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_curve_of_one(tmp_path: Path) -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -120,6 +135,11 @@ def test_two_ranks_give_the_curve_of_one(tmp_path: Path) -> None:
     train(tmp_path / "one", loader={"batch_size": 7})
     assert len(losses(tmp_path / "one")) == 24
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-5)
+    one, two = epochs(tmp_path / "one"), epochs(tmp_path / "two")
+    for split in ("train", "val"):
+        for name in ("loss", "loss/mood", "loss/themes", "loss/strength"):
+            ours = [entry[split][name] for entry in two]
+            assert ours == pytest.approx([entry[split][name] for entry in one], rel=2e-5)
 
 
 def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
@@ -129,13 +149,21 @@ def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
     position = train(tmp_path, worse, epochs=50, patience=3, monitor="val/loss")
     assert position.epoch == position.best_epoch + 3
     assert position.finished == "no better val/loss for 3 epochs"
-    epochs = [entry for entry in read_log(tmp_path) if entry["kind"] == "epoch"]
-    assert min(entry["value"] for entry in epochs) == position.best
+    assert min(entry["value"] for entry in epochs(tmp_path)) == position.best
     # Running it again says that it is done and changes nothing.
     before = tensors(tmp_path)
     assert train(tmp_path, worse, epochs=50, patience=3, monitor="val/loss") == position
     assert tensors(tmp_path) == before
     assert sum(entry["kind"] == "end" for entry in read_log(tmp_path)) == 1
+
+
+def test_equal_values_are_told_apart_by_the_loss() -> None:
+    monitor = Monitor("val/mean/macro_f1", maximise=True)
+    assert monitor.better(0.2, 9.0, None, 0.0)
+    assert monitor.better(0.2, 0.9, 0.2, 1.0)
+    assert not monitor.better(0.2, 1.0, 0.2, 1.0)
+    assert not monitor.better(0.1, 0.5, 0.2, 1.0)
+    assert monitor.better(0.3, 2.0, 0.2, 1.0)
 
 
 def test_a_diverged_loss_is_a_readable_error(tmp_path: Path) -> None:
@@ -172,7 +200,7 @@ def test_low_precision_learns_too(tmp_path: Path, precision: str) -> None:
 
 def test_gradient_norms_and_diagnostics_are_logged_per_epoch(tmp_path: Path) -> None:
     train(tmp_path, epochs=1)
-    entry = next(entry for entry in read_log(tmp_path) if entry["kind"] == "epoch")
+    entry = epochs(tmp_path)[0]
     names = {f"gradient/task/{name}" for name in ("mood", "themes", "strength")}
     assert names | {"gradient/part/hidden", "hidden/mean", "size"} <= set(entry["train"])
     assert entry["val"]["metrics"]["mean"]["macro_f1"] is not None
