@@ -12,6 +12,7 @@ from . import show
 
 if TYPE_CHECKING:
     from ..evaluation.against import Comparison
+    from ..evaluation.bootstrap import Difference, Interval
     from ..evaluation.evaluate import Evaluation
 
 
@@ -97,27 +98,29 @@ def confusions_of(found: Evaluation) -> Iterator[tuple[str, tuple[str, ...], Any
 
 def print_comparison(found: Comparison) -> None:
     """Print differences with their intervals; one that excludes 0 is marked."""
+    from ..report.training.against import main_metric
     from ..training.metrics.names import describe
 
     rows = []
     for task, of_task in found.differences.items():
         for metric, item in of_task.items():
-            if describe(metric).kind == "share" and "/" not in metric:
-                rows.append((task, metric, *_difference(item)))
+            if main_metric(metric):
+                unit = 100 if describe(metric).kind == "share" else 1
+                rows.append((task, describe(metric).title, *_difference(item, unit)))
     heads = ("task", "metric", "difference", "over samples", "over seeds", "both", "0 excluded")
     title = f"{found.first} minus {found.second}, {found.samples:,} samples of {found.split}, "
-    title += f"seeds {', '.join(found.seeds)}, in points"
+    title += f"seeds {', '.join(found.seeds)}, shares in points"
     show.print_table(title, heads, rows)
     typer.echo("95 % intervals of paired bootstrap resamples; the last column is about samples.")
 
 
-def _difference(item: Any) -> tuple[str, ...]:
-    def words(interval: Any) -> str:
+def _difference(item: Difference, unit: int) -> tuple[str, ...]:
+    def words(interval: Interval | None) -> str:
         if interval is None or interval.low != interval.low:
             return "–"
-        return f"{100 * interval.low:+.2f} … {100 * interval.high:+.2f}"
+        return f"{unit * interval.low:+.2f} … {unit * interval.high:+.2f}"
 
     low, high = item.samples.low, item.samples.high
     excluded = "yes" if low > 0 or high < 0 else "no"
-    value = f"{100 * item.samples.value:+.2f}"
+    value = f"{unit * item.samples.value:+.2f}"
     return value, words(item.samples), words(item.seeds), words(item.both), excluded

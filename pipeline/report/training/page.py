@@ -14,7 +14,7 @@ from ..context import Section
 from ..document import document
 from ..html import Child, Markup, code, element
 from ..numbers import count_text, counted
-from . import attention, confusion, curves, diagnostics, provenance, scores
+from . import against, attention, confusion, curves, diagnostics, provenance, scores
 from .attention import AttentionSample
 from .record import TrainingRecord
 
@@ -52,6 +52,7 @@ def render(run: TrainingRecord, looks: Looks) -> str:
     warning = dataset_warning(run.dataset)
     found = (
         scores.section(run),
+        against.section(run),
         curves.section(run),
         confusion.section(run),
         attention.section(looks.samples, looks.how, warning),

@@ -152,6 +152,23 @@ def test_heavier_words_are_darker_and_boxes_keep_their_place(run: TrainingRecord
     assert opacities == [0.30, 0.70]
 
 
+def test_differences_from_another_run_are_shown(run: TrainingRecord) -> None:
+    around = {"value": 0.02, "low": 0.01, "high": 0.03}
+    clear = {"samples": around, "seeds": None, "both": None}
+    unsure = {**clear, "samples": {**around, "low": -0.01}}
+    error = {**clear, "samples": around}
+    differences = {"mood": {"accuracy": clear, "macro_f1": unsure, "macro_recall": clear}}
+    found = {"second": SCRIPT, "split": "test", "seeds": ["1"], "differences": differences}
+    differences["strength"] = {"mae": error}
+    (run.folder / "against-x-test.json").write_text(json.dumps(found), "utf-8")
+    page = render(run, Looks())
+    assert SCRIPT not in page
+    section = page.split('id="against"')[1].split("</section>")[0]
+    assert re.findall(r"chip (\w+)", section) == ["good", "fair", "bad"]
+    assert "+1.00 … +3.00" in section
+    assert "+0.01 … +0.03" in section
+
+
 def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
     folder = tmp_path / "mult-x"
     (folder / "seed-1").mkdir(parents=True)
