@@ -34,10 +34,10 @@ MODELS: dict[str, tuple[str, ...]] = {
 }
 READING = (
     "What it shows: loader, trainer, selection on val and evaluation run end to end on real "
-    "labels, and captions read by a trained MiniLM say more than the majority class on every task. What it "
-    "does not show: anything about pictures, or about MM-ORIENT against its baselines, because the "
-    "pictures are 128 x 128 with their aspect ratio lost and both vision backbones (CLIP and the "
-    "region network) have seeded random weights."
+    "labels, and captions read by a trained MiniLM say more than the majority class on every task. "
+    "What it does not show: anything about pictures, or about MM-ORIENT against its baselines, "
+    "because the pictures are 128 x 128 with their aspect ratio lost and both vision backbones "
+    "(CLIP and the region network) have seeded random weights."
 )
 
 
