@@ -80,8 +80,8 @@ def _notes(skipped: dict[str, str]) -> list[str]:
         "were measured.",
         "The pickles are in memory as a whole before the first batch. Opening ours the first time "
         "looks for NaN in every value.",
-        "With workers: regions, shuffled, one epoch; memory is the sum over the process and its "
-        "workers at its highest, resident (shared pages counted in each) and proportional.",
+        "With workers: regions, shuffled, an epoch or more; memory is the sum over the process and "
+        "its workers at its highest, resident (shared pages counted in each) and proportional.",
     ]
     return [*notes, *(f"Not measured: {name}: {reason}." for name, reason in skipped.items())]
 
