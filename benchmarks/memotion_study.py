@@ -34,7 +34,7 @@ MODELS: dict[str, tuple[str, ...]] = {
 }
 READING = (
     "What it shows: loader, trainer, selection on val and evaluation run end to end on real "
-    "labels, and captions read by a trained MiniLM say more than the majority class on every task. "
+    "labels; captions are read by a trained MiniLM, the only features here that were trained. "
     "What it does not show: anything about pictures, or about MM-ORIENT against its baselines, "
     "because the pictures are 128 x 128 with their aspect ratio lost and both vision backbones "
     "(CLIP and the region network) have seeded random weights."
@@ -87,15 +87,18 @@ def _write(found: dict[str, dict[str, Any]]) -> None:
     table = [_row(first["rows"][0])]
     table += [_row({**one["rows"][1], "name": name}) for name, one in found.items()]
     text = found["text_tokens"]["rows"][1]
-    above = [_value(text, task) - _value(first["rows"][0], task) for task in TASKS]
+    constant = {task: _value(first["rows"][0], task) for task in TASKS}
+    above = [_value(text, task) - constant[task] for task in TASKS]
+    # "Beat" means more than another draw of samples would bring.
+    clear = [task for task in TASKS if _low(text, task) > constant[task]]
     result = {
         "name": "memotion_study",
         "title": "MM-ORIENT and its baselines on Memotion, test part of a group-aware split",
         **describe(),
-        "target": "captions alone beat the majority class's macro-F1 on every task",
-        "met": min(above) > 0,
-        "headline": f"captions above the majority by {100 * min(above):.1f} to "
-        f"{100 * max(above):.1f} points of macro-F1",
+        "target": "captions alone: interval of macro-F1 above the majority class on every task",
+        "met": len(clear) == len(TASKS),
+        "headline": f"captions against the majority: {100 * min(above):+.1f} to "
+        f"{100 * max(above):+.1f} points of macro-F1, clear on {len(clear)} of {len(TASKS)} tasks",
         "columns": ["model", *TASKS],
         "rows": table,
         "settings": {
@@ -118,6 +121,10 @@ def _write(found: dict[str, dict[str, Any]]) -> None:
 
 def _value(row: dict[str, Any], task: str, metric: str = "macro_f1") -> float:
     return float(row["results"][task][metric]["mean"])
+
+
+def _low(row: dict[str, Any], task: str) -> float:
+    return float(row["intervals"][task]["macro_f1"]["low"])
 
 
 def _row(row: dict[str, Any]) -> list[str]:

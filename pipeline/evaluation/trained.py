@@ -84,7 +84,7 @@ class TrainedRun:
         return [seed for seed, facts in records.items() if facts.get("status") != "finished"]
 
     def data_config(self, dataset: str | None = None) -> DataConfig:
-        """Return the configuration of the data, each feature pinned to its fingerprint.
+        """Return the configuration of the data: features and samples are those of the training.
 
         Args:
             dataset: Another dataset to predict; its features have fingerprints of their own.
@@ -96,6 +96,8 @@ class TrainedRun:
                 role: f"{found['feature']}@{found['fingerprint']}"
                 for role, found in trained.items()
             }
+            # Another table of these samples may have other splits: its test our training.
+            values["samples"] = self.record["data"].get("samples", values["samples"])
         else:
             values["features"] = {role: str(found["feature"]) for role, found in trained.items()}
             values |= {"dataset": dataset, "samples": None, "missing": "keep"}
@@ -133,6 +135,8 @@ class TrainedRun:
     ) -> SplitOutput:
         """Run a model over a split: batches as in training, in the order of the data, none left.
 
+        The model keeps what it was shown of the split, so that `forward_flops` counts that too.
+
         Args:
             seed: The model's seed.
             loaded: The model.
@@ -156,6 +160,8 @@ class TrainedRun:
         batches = Loader(
             data.split(split), loader, seed=int(seed), shuffle=False, digest=data.digest
         )
+        if model.wants_split:
+            model.observe_split(batch.to(device) for batch in batches.epoch(0))
         precision = self.settings["trainer"]["precision"]
         return run_batches(
             model, batches.epoch(0), loaded.tasks, device, precision, keep_attention=keep_attention
@@ -167,6 +173,7 @@ class TrainedRun:
         Counted over one batch of evaluation, so a model that relates the samples of a batch has
         its share of that; element-wise operations are not counted.
         """
+        from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.utils.flop_counter import FlopCounterMode
 
         loader = parse(LoaderConfig, self.settings["loader"], "loader")
@@ -174,7 +181,9 @@ class TrainedRun:
         rows = np.arange(min(len(found), loader.batch_size))
         device = next(loaded.model.parameters()).device
         batch = found.batch(rows, layout=loader.layout).to(device)
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        # The counter does not know the fused attention of CPUs and would count it as nothing.
+        plain = sdpa_kernel(SDPBackend.MATH)
+        with torch.inference_mode(), plain, FlopCounterMode(display=False) as counter:
             loaded.model(batch)
         return int(counter.get_total_flops() / len(rows))
 

@@ -122,9 +122,9 @@ def assemble(
 
 
 def find_samples(config: DataConfig, stores: Sequence[Store]) -> SamplesView:
-    """Return the samples of the first store that has the dataset."""
+    """Return the samples of the first store that has the dataset, or the table that is named."""
     for store in stores:
-        if any(store.path.glob(f"samples/{config.dataset}@*/_samples.json")):
+        if any(store.path.glob(f"samples/{config.dataset}@{config.samples or ''}*/_samples.json")):
             return store.samples(config.dataset, config.samples)
     return stores[0].samples(config.dataset, config.samples)
 

@@ -70,6 +70,12 @@ def recover(path: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
 
 
+def standing(path: Path) -> Path:
+    """Return where a folder is, touching nothing: a training may be writing it at this moment."""
+    _, old = _beside(path)
+    return old if old.exists() and not path.exists() else path
+
+
 def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
 
@@ -246,8 +252,8 @@ def load_run(seed_folder: Path, which: Literal["best", "last"] = "best") -> Load
         InvalidInput: The weights do not fit the model.
     """
     record = RunFolder(seed_folder.parent).record()
-    recover(seed_folder / which)
-    state = read_json(seed_folder / which / STATE_NAME)
+    folder = standing(seed_folder / which)
+    state = read_json(folder / STATE_NAME)
     if state is None:
         raise StoreError(
             f"'{seed_folder}' has no checkpoint '{which}'", "train it first, to the first epoch"
@@ -261,7 +267,7 @@ def load_run(seed_folder: Path, which: Literal["best", "last"] = "best") -> Load
         message = f"'{seed_folder.parent}': this version does not know the model's '{field}'"
         raise StoreError(message, "use the version in run.json, or train again") from None
     model = kind.model(config, inputs, tasks)
-    load_model(seed_folder / which, model)
+    load_model(folder, model)
     return LoadedRun(
         model.eval(), tasks, inputs, record["fingerprints"], record, state, seed_folder
     )

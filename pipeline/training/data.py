@@ -121,6 +121,7 @@ class TrainingData:
         fingerprints: By role: feature, fingerprint, store and warnings.
         counts: What was opened, what is missing, what was left out.
         splits: The opened splits.
+        samples: Digest of the samples table they come from, labels and splits included.
     """
 
     inputs: dict[str, InputSpec]
@@ -129,6 +130,7 @@ class TrainingData:
     fingerprints: dict[str, dict[str, Any]]
     counts: dict[str, Any]
     splits: Mapping[str, SplitData]
+    samples: str
 
     def split(self, name: str) -> SplitData:
         """Return one split.
@@ -181,6 +183,7 @@ def open_data(
         fingerprints={role: record(source, samples) for role, source in sources.items()},
         counts=counts,
         splits=opened,
+        samples=samples.digest,
     )
 
 

@@ -72,7 +72,7 @@ class RunFolder:
             "tasks": [task_to_json(task) for task in data.tasks],
             "inputs": {role: list(spec.shape) for role, spec in data.inputs.items()},
             "fingerprints": data.fingerprints,
-            "data": {"digest": data.digest, "counts": data.counts},
+            "data": {"digest": data.digest, "samples": data.samples, "counts": data.counts},
             "monitor": monitor,
             "command": sys.argv,
             "versions": _versions(),

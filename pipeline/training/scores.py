@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from affectflow.models.batch import Task
 
 from ..errors import InvalidInput
 from ..evaluation.flags import flags
 from . import metrics
-from .diagnostics import diagnose
+from .diagnostics import diagnose, prediction_shares
 from .metrics.selection import selection_value
 from .validation import SplitOutput
 
@@ -82,11 +84,27 @@ class Monitor:
         return value > best if self.maximise else value < best
 
 
-def weak_spots(train: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+def weak_spots(means: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """Yield name and message of what the means of an epoch say against the model."""
-    for message in diagnose(train):
+    for message in diagnose(means):
         # The same finding with another number is the same warning.
         yield re.sub(r"[\d.]+(e[-+]\d+)?%?", "#", message), message
+
+
+def decisions(tasks: Sequence[Task], output: SplitOutput, scores: Scores) -> dict[str, float]:
+    """Return what `diagnose` wants to know of the decisions of every classification task."""
+    guesses = metrics.predictions_of(tasks, output.logits)
+    chosen = [task for task in tasks if task.kind == "classification"]
+    found = prediction_shares(
+        {task.name: np.bincount(guesses[task.name]).tolist() for task in chosen}
+    )
+    for task in chosen:
+        labels = output.labels[task.name]
+        counts = np.bincount(labels[labels >= 0])
+        if counts.sum():
+            found[f"predictions/{task.name}/majority"] = float(counts.max() / counts.sum())
+            found[f"predictions/{task.name}/accuracy"] = scores[task.name]["accuracy"]
+    return found
 
 
 def find_flags(tasks: Sequence[Task], output: SplitOutput, family: str) -> list[dict[str, str]]:

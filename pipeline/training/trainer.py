@@ -26,7 +26,7 @@ from .meter import Meter
 from .optimisation import OptimizerConfig, Schedule, clip, make_optimizer, set_rate
 from .precision import PrecisionName, autocast, make_scaler
 from .randomness import seed_generators
-from .scores import Monitor, find_flags, numbers, score, weak_spots
+from .scores import Monitor, decisions, find_flags, numbers, score, weak_spots
 from .validation import prepare_evaluation, run_batches
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class Trainer:
             facts = {"train": train, "val": found[1], "improved": improved}
             facts |= {"monitor": self.monitor.name, "value": value}
             self.journal.write("epoch", position.step, epoch=position.epoch, **facts)
-            for name, message in weak_spots(train):
+            for name, message in weak_spots({**train, **found[1]["decisions"]}):
                 self.journal.warn(position.step, name, message)
             if improved:
                 self._save_best(found[1])
@@ -297,6 +297,7 @@ class Trainer:
         self.model.observe_split(None)
         scores = score(self.data.tasks, output, self.config.metrics)
         facts = {**output.losses, "metrics": numbers(scores), "means": output.means}
+        facts["decisions"] = decisions(self.data.tasks, output, scores)
         facts["flags"] = find_flags(self.data.tasks, output, self.config.metrics)
         return self.monitor.value(scores), facts
 

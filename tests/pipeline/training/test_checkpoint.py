@@ -14,6 +14,7 @@ from affectflow.pipeline.training.checkpoint import (
     load_model,
     recover,
     save_model,
+    standing,
     written_folder,
 )
 
@@ -51,6 +52,17 @@ def test_a_kill_between_the_renames_is_mended(tmp_path: Path) -> None:
     (tmp_path / ".last.old").mkdir()
     recover(path)
     assert (path / "file").read_text() == "one"
+
+
+def test_a_reader_touches_nothing_that_is_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "best"
+    fill(path, "one")
+    path.rename(tmp_path / ".best.old")
+    (tmp_path / ".best.new").mkdir()
+    assert (standing(path) / "file").read_text() == "one"
+    assert sorted(found.name for found in tmp_path.iterdir()) == [".best.new", ".best.old"]
+    (tmp_path / ".best.new").rename(path)
+    assert standing(path) == path
 
 
 def test_weights_of_another_model_are_a_readable_error(tmp_path: Path) -> None:

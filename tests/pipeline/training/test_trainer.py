@@ -212,6 +212,16 @@ def test_gradient_norms_and_diagnostics_are_logged_per_epoch(tmp_path: Path) -> 
     assert losses(plain) == losses(tmp_path)
 
 
+def test_a_head_that_says_one_class_is_warned_about(tmp_path: Path) -> None:
+    data = make_data()
+    data.splits["train"].labels["mood"][:] = 1
+    train(tmp_path, data, epochs=3, patience=0, optimizer={"lr": 0.1})
+    share = epochs(tmp_path)[-1]["val"]["decisions"]["predictions/mood/largest_share"]
+    assert share == 1
+    warned = [entry["message"] for entry in read_log(tmp_path) if entry["kind"] == "warning"]
+    assert any("head of mood predicts one class only (accuracy" in message for message in warned)
+
+
 def test_tensorboard_files_are_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     train(tmp_path, epochs=1, tensorboard=True)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.evaluated_runs import labelled_store, trained_run
+from support.fusion_batches import small_config
+from support.toy_training import one_thread, silent
+from support.training_stores import make_store, rows_of
+
+from affectflow.pipeline.errors import StoreError
+from affectflow.pipeline.evaluation.evaluate import evaluate_run
+from affectflow.pipeline.evaluation.trained import TrainedRun
+from affectflow.pipeline.training.experiment import train
+from affectflow.pipeline.training.settings import resolve
+
+
+def run_of(
+    folder: Path, name: str, preset: str, changes: dict[str, Any], features: dict[str, str]
+) -> TrainedRun:
+    """Train a small model for one epoch on a new store."""
+    store = labelled_store(folder / "store")
+    overrides = {
+        "model": small_config(name, preset, changes).model_dump(mode="json"),
+        "data": {"features": features},
+        "loader": {"batch_size": 5},
+        "trainer": {"epochs": 1, "tensorboard": False, "device": "cpu"},
+    }
+    with one_thread():
+        settings = resolve(name, "mini", [store], preset, overrides)
+        return TrainedRun(train(settings, (1,), folder / "runs", silent).folder)
+
+
+def test_the_samples_are_those_of_the_training(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    table, _ = make_store(store, rows_of(60))
+    run = TrainedRun(trained_run(store, tmp_path / "runs"))
+    before = evaluate_run(run, resamples=5)
+    # The same samples with other splits: what was trained on is now called test.
+    swapped = {"train": "test", "test": "train", "val": "val"}
+    rows = [{**row, "split": swapped[row["split"]]} for row in rows_of(60)]
+    other, _ = make_store(store, rows)
+    assert other.content == table.content
+    assert other.digest != table.digest
+    after = evaluate_run(run, resamples=5)
+    for seed, scores in before.seeds.items():
+        found = after.seeds[seed].predictions
+        assert found.keys.tolist() == scores.predictions.keys.tolist()
+        np.testing.assert_array_equal(found.logits["mood"], scores.predictions.logits["mood"])
+    for path in table.path.iterdir():
+        path.unlink()
+    table.path.rmdir()
+    with pytest.raises(StoreError, match=table.digest):
+        evaluate_run(run, resamples=5)
+
+
+def test_the_graph_of_a_whole_split_is_the_one_evaluated(tmp_path: Path) -> None:
+    linked = {"thresholds": dict.fromkeys(("ii", "tt", "it", "ti"), 0.0)}
+    run = run_of(
+        tmp_path,
+        "mm_orient",
+        "paper_figure",
+        {"cmrl": linked, "eval": {"graph": "dataset"}},
+        {"e_txt": "clip_image"},
+    )
+    data, loaded = run.open(("train", "test")), run.load("1")
+    found = run.apply("1", loaded, data, "test").logits["mood"]
+    rows = np.arange(len(data.split("test")))
+    assert len(rows) > 2 * 5
+    loaded.model.observe_split(None)
+    with torch.inference_mode():
+        whole = loaded.model(data.split("test").batch(rows)).logits["mood"].numpy()
+        piece = loaded.model(data.split("test").batch(rows[:5])).logits["mood"].numpy()
+    np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(found[:5], piece, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_is_among_the_counted_operations(tmp_path: Path) -> None:
+    widths = {"width": 4, "heads": 2, "levels": 1, "min_self_levels": 1, "layout": "padded"}
+    run = run_of(
+        tmp_path,
+        "mult",
+        "unpadded",
+        widths,
+        {"text": "bert", "audio": "", "vision": ""},
+    )
+    data, loaded = run.open(("val",)), run.load("1")
+    batch = data.split("val").batch(np.arange(5))
+    steps = batch.features["text"].values.shape[1]
+    outputs = loaded.model.out_layer.out_features
+    # Convolution 6 x 4, in 4 x 12, out 4 x 4, feed-forward 2 x 4 x 16; two maps and the head.
+    each_step = 6 * 4 + 4 * 12 + 4 * 4 + 2 * 4 * 16
+    attention = 2 * steps * steps * 4
+    expected = 2 * (steps * each_step + attention + 2 * 4 * 4 + 4 * outputs)
+    assert run.forward_flops(loaded, data, "val") == expected
