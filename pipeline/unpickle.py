@@ -11,7 +11,7 @@ import collections
 import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -51,7 +51,9 @@ def load_pickle(path: Path, *, encoding: str = "ASCII", max_bytes: int = MAX_BYT
         size = path.stat().st_size
         if size > max_bytes:
             raise DatasetError(f"{path.name}: {size} bytes, the limit for a pickle is {max_bytes}")
-        return loads_pickle(path.read_bytes(), name=path.name, encoding=encoding)
+        # Read as it is needed: a file of many gigabytes would else be in memory twice.
+        with open(path, "rb") as stream:
+            return _plain_data(stream, path.name, encoding)
     except OSError as error:
         raise DatasetError(f"{path.name}: {error.strerror or error}") from None
 
@@ -62,9 +64,13 @@ def loads_pickle(data: bytes, *, name: str = "pickle", encoding: str = "ASCII") 
     Raises:
         DatasetError: As for `load_pickle`.
     """
+    return _plain_data(io.BytesIO(data), name, encoding)
+
+
+def _plain_data(stream: BinaryIO, name: str, encoding: str) -> Any:
     try:
-        return _PlainData(io.BytesIO(data), name, encoding).load()
-    except DatasetError:
+        return _PlainData(stream, name, encoding).load()
+    except (DatasetError, OSError):
         raise
     except Exception as error:
         # Damaged and hostile pickles raise nearly every type there is; each means the same here.
@@ -135,7 +141,7 @@ class _FromBuffer:
 
 
 class _PlainData(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO, name: str, encoding: str) -> None:
+    def __init__(self, stream: BinaryIO, name: str, encoding: str) -> None:
         super().__init__(stream, encoding=encoding)
         self._name = name
 

@@ -1,27 +1,35 @@
-"""`pipeline features`: list what a store holds, compare two features, export to other tools."""
+"""`pipeline features`: list what a store holds, compare, import, export to other tools."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import options as opt
+from .imported import import_features
+
+if TYPE_CHECKING:
+    from ..store.api import Store
 
 app = typer.Typer(
-    help="List, compare and export features.", no_args_is_help=True, rich_markup_mode=None
+    help="List, compare, import and export features.", no_args_is_help=True, rich_markup_mode=None
 )
+app.command("import")(import_features)
 
-_FORMATS = "lists (Parquet), npy, hf, webdataset or csv"
+_FORMATS = "lists (Parquet), npy, hf, webdataset, csv or mmsa-pkl"
 Dataset = Annotated[str | None, typer.Option(help="Only this dataset.")]
 Reference = Annotated[
     str, typer.Argument(help="Fingerprint, DATASET/FEATURE or DATASET/FEATURE/FINGERPRINT.")
 ]
 References = Annotated[
     list[str] | None,
-    typer.Argument(help="Features to export, as in diff; the latest run's by default."),
+    typer.Argument(
+        help="Features to export, as in diff; the latest run's by default. For mmsa-pkl "
+        "ROLE=FEATURE with the roles text, audio, vision, text_bert."
+    ),
 ]
 StoreB = Annotated[Path | None, typer.Option(help="Store of B; that of A by default.")]
 Split = Annotated[str | None, typer.Option(help="Only train, val or test.")]
@@ -112,6 +120,9 @@ def export(
     from . import show
 
     opened = open_store(store)
+    if form == "mmsa-pkl":
+        _export_mmsa(opened, references or [], out, split, force, json_output)
+        return
     wanted = [resolve(opened, reference) for reference in references or ()]
     chosen = wanted or latest_features(opened)
     done = export_features(opened, chosen, form, out.absolute(), split=split, force=force)
@@ -120,6 +131,35 @@ def export(
         return
     rows = [(item["feature"], item["folder"], item["rows"], item["ok"]) for item in done]
     show.print_table(f"exported to {out}", ("feature", "folder", "rows", "with a value"), rows)
+
+
+def _export_mmsa(
+    store: Store,
+    references: list[str],
+    out: Path,
+    split: str | None,
+    force: bool,
+    json_output: bool,
+) -> None:
+    from ..errors import UsageError
+    from ..store.export.mmsa import choose_roles, export_mmsa
+    from . import show
+
+    if split is not None:
+        raise UsageError("mmsa-pkl holds all splits in one file", "leave --split out")
+    done = export_mmsa(store, choose_roles(store, references), out.absolute(), force=force)
+    if json_output:
+        show.print_json(done)
+        return
+    counts = ", ".join(f"{name} {count:,}" for name, count in done["samples"].items())
+    typer.echo(f"exported to {out / (done['dataset'] + '.pkl')}: {counts}")
+    for role, name in done["features"].items():
+        typer.echo(f"  {role}: {name}")
+    for title in ("not_filled", "left_out", "lacking"):
+        items = done[title]
+        listed = [f"{k} {v:,}" for k, v in items.items()] if isinstance(items, dict) else items
+        if listed:
+            typer.echo(f"{title.replace('_', ' ')}: {', '.join(listed)}")
 
 
 def shape_text(shape: tuple[int | None, ...], dtype: str) -> str:

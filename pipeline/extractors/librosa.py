@@ -46,6 +46,8 @@ _WINDOW = 2048
 # Rows of a block, and rows of sound on both sides that reach into it: half of the longest filter
 # of the constant-Q transform lasts 0.8 s. Multiples of 64 rows, for it halves the rate six times.
 _BLOCK, _CONTEXT = 2560, 128
+# The tuning of recordings of more rows, some four minutes, is estimated from this many of them.
+_TUNING_ROWS = 10_240
 # Bins per octave of the constant-Q transform, and the range of decibels below the loudest.
 _BINS_PER_OCTAVE, _RANGE_DB = 36, 80.0
 
@@ -172,8 +174,11 @@ class _Block:
 
 
 def _blocks(samples: NDArray[np.float64], rows: int, hop: int) -> Iterator[_Block]:
+    from .covarep.blocks import release
+
     for low in range(0, rows, _BLOCK):
         yield _Block(samples, low, min(low + _BLOCK, rows), hop)
+        release(samples)
 
 
 def _zero_crossings(
@@ -217,9 +222,11 @@ def _tuning(samples: NDArray[np.float64], rows: int, rate_hz: int, hop: int) -> 
     import librosa
 
     pitches, sizes = [], []
+    stride = -(-rows // _TUNING_ROWS)
     for block in _blocks(samples, rows, hop):
         pitch, size = librosa.piptrack(y=block.sound, sr=rate_hz, n_fft=_WINDOW, hop_length=hop)
-        pitch, size = block.rows(pitch), block.rows(size)
+        used = np.arange(block.low, block.high) % stride == 0
+        pitch, size = block.rows(pitch)[:, used], block.rows(size)[:, used]
         pitches.append(pitch[pitch > 0])
         sizes.append(size[pitch > 0])
     pitch, size = np.concatenate(pitches), np.concatenate(sizes)

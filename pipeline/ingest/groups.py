@@ -50,12 +50,15 @@ def find_groups(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a group name per row: the key of the group's first row, hashed short.
 
     Args:
-        rows: Mappings with ``key``, ``text``, ``image_sha256``, ``image_phash``, ``source``.
+        rows: Mappings with ``key``, ``text``, ``image_sha256``, ``image_phash``, ``source``; of
+            intervals of a recording also ``audio_sha256``, ``start_s``, ``end_s``.
     """
     unions = Unions(len(rows))
     _join_equal(unions, (row["image_sha256"] for row in rows))
     captions = (fold_caption(row["text"]) for row in rows)
     _join_equal(unions, (text if len(text) >= MIN_CAPTION_LETTERS else None for text in captions))
+    # Clips are measured with their whole recording: apart, one would tell of the other.
+    _join_equal(unions, (row["audio_sha256"] if _is_clip(row) else None for row in rows))
     by_key = {row["key"]: index for index, row in enumerate(rows)}
     for index, row in enumerate(rows):
         if row["source"] in by_key:
@@ -75,6 +78,10 @@ def _join_equal(unions: Unions, values: Iterable[Hashable]) -> None:
             unions.join(first[value], index)
 
 
+def _is_clip(row: Mapping[str, Any]) -> bool:
+    return row.get("start_s") is not None or row.get("end_s") is not None
+
+
 def _name(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
@@ -82,7 +89,7 @@ def _name(key: str) -> str:
 def group_findings(
     rows: Sequence[Mapping[str, Any]], tasks: Iterable[str], prefix: str
 ) -> dict[str, Any]:
-    """Return what the groups say about the data.
+    """Return what the groups say about the data; clips of one recording are no duplicates.
 
     Returns:
         ``groups`` with more than one member, ``rows`` in them, ``conflicts`` per task (groups whose
@@ -90,7 +97,8 @@ def group_findings(
     """
     members: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
-        members[row["group"]].append(row)
+        if not _is_clip(row):
+            members[row["group"]].append(row)
     several = {name: group for name, group in members.items() if len(group) > 1}
     conflicts = {
         task: sum(_disagree(group, prefix + task) for group in several.values()) for task in tasks

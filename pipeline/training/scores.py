@@ -71,10 +71,14 @@ class Monitor:
             )
         return value
 
-    def better(self, value: float, best: float | None) -> bool:
-        """Return whether a value beats the best so far."""
-        if best is None:
-            return True
+    def better(self, value: float, loss: float, best: float | None, best_loss: float) -> bool:
+        """Return whether a value beats the best so far; of equal ones the lower loss is better.
+
+        A model that still says one class everywhere has the same macro-F1 at every epoch, though it
+        learns.
+        """
+        if best is None or value == best:
+            return best is None or loss < best_loss
         return value > best if self.maximise else value < best
 
 

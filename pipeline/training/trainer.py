@@ -38,7 +38,8 @@ class TrainerConfig(Config):
 
     Attributes:
         epochs: Most passes over the training split.
-        patience: Epochs without a better monitored value before it stops; 0 never stops early.
+        patience: Epochs without a better monitored value (or an equal one and a lower loss) before
+            it stops; 0 never stops early.
         monitor: A number of the validation split, such as ``val/mean/macro_f1`` or ``val/loss``;
             ``auto`` takes the metrics' choice for the tasks.
         metrics: Family of metric definitions, see `metrics.compute`.
@@ -87,7 +88,8 @@ class Position:
     Attributes:
         epoch, batch: The next batch to train on.
         step: Updates done.
-        best, best_epoch: Best monitored value so far and its epoch, counted from 1.
+        best, best_loss, best_epoch: Best monitored value so far, the validation loss beside it, and
+            its epoch, counted from 1.
         waited: Epochs since then.
         finished: Why it ended; empty while it goes on.
     """
@@ -96,6 +98,7 @@ class Position:
     batch: int = 0
     step: int = 0
     best: float | None = None
+    best_loss: float = 0.0
     best_epoch: int = 0
     waited: int = 0
     finished: str = ""
@@ -258,11 +261,12 @@ class Trainer:
         self._finite(train.get("loss", 0.0))
         self.meter = Meter()
         found = self._evaluate() if self.ranks.main else None
-        value = self.ranks.from_main(found[0] if found else 0.0)
-        improved = self.monitor.better(value, position.best)
+        own = (found[0], found[1]["loss"]) if found else (0.0, 0.0)
+        value, loss = self.ranks.from_main(own)
+        improved = self.monitor.better(value, loss, position.best, position.best_loss)
         position.waited = 0 if improved else position.waited + 1
         if improved:
-            position.best, position.best_epoch = value, position.epoch
+            position.best, position.best_loss, position.best_epoch = value, loss, position.epoch
         self.schedule.validated(value)
         if found:
             facts = {"train": train, "val": found[1], "improved": improved}

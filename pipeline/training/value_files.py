@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 
-MAPPED_BYTES = 1 << 28
+MAPPED_BYTES = 1 << 30
 """Features up to this size are mapped."""
 
 _OPEN_FILES = 256

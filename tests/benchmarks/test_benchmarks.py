@@ -51,7 +51,7 @@ def test_ways_to_load_were_compared_or_skipped_with_a_reason(results: Path) -> N
     value = json.loads((results / "loader.json").read_text(encoding="utf-8"))
     measured = {run["way"] for run in value["runs"] if run["set"] == "regions"}
     assert {"affectflow", "NumPy memmap", "Hugging Face datasets"} <= measured
-    assert len(measured) - 2 + len(value["skipped"]) == 7
+    assert len(measured) - 2 + len(value["skipped"]) == 8
     assert all(value["skipped"].values())
 
 

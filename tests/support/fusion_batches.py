@@ -47,6 +47,7 @@ SPECS = {
 SMALL: dict[str, dict[str, Any]] = {
     "mm_orient": {"mlc": {"hidden": [24, 16]}},
     "feature_fusion": {"hidden": [24, 16]},
+    "mult": {"width": 12, "heads": 3, "levels": 2, "min_self_levels": 1},
 }
 
 

@@ -188,6 +188,8 @@ class Extractor(BaseStage[Config, Clip]):
 
     def _hear(self, recording: Recording) -> NDArray[Any]:
         """Return the frames ``(N, D)`` of a whole recording, block after block."""
+        from ..covarep.blocks import release
+
         samples, config = recording.samples, self.config
         mean, spread = _statistics(samples) if self._normalises else (0.0, 1.0)
         rows = num_frames(len(samples))
@@ -202,6 +204,7 @@ class Extractor(BaseStage[Config, Clip]):
             scaled = np.zeros(max(len(sound), WINDOW), dtype=np.float32)
             scaled[: len(sound)] = (sound - mean) / spread
             found[low:high] = self._network.hidden(scaled)[low - first :][: high - low]
+            release(samples)
         return found
 
 

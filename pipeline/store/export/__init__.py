@@ -8,7 +8,8 @@
 ```
 
 The module path is the registry: a format is a module of this folder with
-``write(source: ExportSource, folder: Path) -> None``.
+``write(source: ExportSource, folder: Path) -> None``. `mmsa` puts several features into one file
+and is called for itself.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def export_features(
         raise UsageError(unknown_name("split", split, SPLITS))
     if not folders:
         raise UsageError("there is no feature to export", "`pipeline features list`")
-    _check_target(out, force)
+    check_target(out, force)
     module = importlib.import_module(f"{__name__}.{FORMATS[form]}")
     with folder_written_whole(out) as temporary:
         done = []
@@ -116,7 +117,12 @@ def _write_samples(store: Store, dataset: str, path: Path) -> None:
     pq.write_table(samples.table([*_SAMPLE_COLUMNS, *labels]), path, compression="zstd")
 
 
-def _check_target(out: Path, force: bool) -> None:
+def check_target(out: Path, force: bool) -> None:
+    """Refuse a place for an export that holds something else, or an earlier one without force.
+
+    Raises:
+        StoreError: Saying what is there.
+    """
     if not out.exists():
         return
     if not out.is_dir():

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.command import environment, run
 from support.training_stores import make_store, rows_of
 
 
+@pytest.mark.slow
 def test_train_runs_end_to_end_and_again_finds_its_run(tmp_path: Path) -> None:
     make_store(tmp_path / "store", rows_of(40))
     arguments = ["train", "feature_fusion", "--dataset", "mini", "--store", tmp_path / "store"]

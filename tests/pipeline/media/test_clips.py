@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("soundfile")
 pytest.importorskip("scipy")
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.clips import clip_manifest, clip_rows, noisy_voice
 from support.spoken import wave_bytes
@@ -33,6 +33,7 @@ def recording(length: int) -> Recording:
     return Recording(np.zeros(length), 16_000, 16_000, 1, 0.0, 0.0)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     length=st.integers(1, 100_000),
     cuts=st.lists(st.floats(0, 7, allow_nan=False), max_size=6),
@@ -156,3 +157,22 @@ def test_digests_change_with_the_interval(tmp_path: Path) -> None:
     assert [a == b for a, b in zip(one, other, strict=True)] == [False, True, True]
     assert [(s.start_s, s.end_s) for s in before.samples(0)] == [(0.0, 0.5), (0.5, None)]
     assert list(check_samples(before)) == []
+
+
+def test_clips_of_one_recording_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
+    lines = ["file,from,to"]
+    for number in range(6):
+        sound = noisy_voice(1.0) * (1 + number) / 10
+        (tmp_path / f"{number}.wav").write_bytes(wave_bytes(sound))
+        lines += [f"{number}.wav,{cut / 10},{cut / 10 + 0.1}" for cut in range(5)]
+    (tmp_path / "clips.csv").write_text("\n".join(lines))
+    values = clip_manifest(tmp_path / "clips.yaml").model_dump() | {"splits": {"test": 0.4}}
+    manifest = Manifest.model_validate(values)
+    found = ingest_dataset(manifest, tmp_path, StoreLayout(tmp_path / "store"))
+    splits: dict[str, set[str]] = {}
+    for sample in found.samples(0):
+        splits.setdefault(sample.audio or "", set()).add(sample.split)
+    assert len(splits) == 6
+    assert all(len(split) == 1 for split in splits.values())
+    assert set.union(*splits.values()) >= {"train", "test"}
+    assert found.info["duplicates"]["groups"] == 0

@@ -20,6 +20,7 @@ from support.toy_training import EVERYTHING, losses, tensors, train
 
 from affectflow.pipeline.errors import InvalidInput
 from affectflow.pipeline.training.journal import read_log
+from affectflow.pipeline.training.scores import Monitor
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -87,7 +88,7 @@ def test_workers_and_layout_change_nothing(tmp_path: Path) -> None:
     ("optimizer", "precision"),
     [
         ({"kind": "adamw", "schedule": "cosine", "warmup_steps": 4}, "fp32"),
-        ({"kind": "adam", "schedule": "plateau", "plateau_patience": 0}, "bf16"),
+        ({"kind": "adam", "lr": 0.5, "schedule": "plateau", "plateau_patience": 0}, "bf16"),
         ({"kind": "sgd", "schedule": "linear", "clip_value": 0.1}, "fp16"),
     ],
 )
@@ -95,10 +96,13 @@ def test_resuming_at_any_step_equals_no_interruption(
     tmp_path: Path, optimizer: dict[str, Any], precision: str
 ) -> None:
     settings = {**EVERYTHING, "loader": {}, "optimizer": optimizer, "precision": precision}
-    settings["monitor"] = "val/mean/macro_f1"
+    settings["epochs"] = 4
     train(tmp_path / "whole", **settings)
     steps = len(losses(tmp_path / "whole"))
-    assert steps == 21
+    assert steps == 28
+    if optimizer["schedule"] == "plateau":
+        rates = [entry["lr"] for entry in read_log(tmp_path / "whole") if entry["kind"] == "step"]
+        assert rates[-1] < rates[0]
     for step in range(1, steps + 1):
         with pytest.raises(Interrupted):
             train(tmp_path / "cut", watch=interrupt_at(step), **settings)
@@ -119,6 +123,7 @@ def test_resuming_after_sigkill_equals_no_interruption(tmp_path: Path) -> None:
     assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_curve_of_one(tmp_path: Path) -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -153,6 +158,15 @@ def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert train(tmp_path, worse, epochs=50, patience=3, monitor="val/loss") == position
     assert tensors(tmp_path) == before
     assert sum(entry["kind"] == "end" for entry in read_log(tmp_path)) == 1
+
+
+def test_equal_values_are_told_apart_by_the_loss() -> None:
+    monitor = Monitor("val/mean/macro_f1", maximise=True)
+    assert monitor.better(0.2, 9.0, None, 0.0)
+    assert monitor.better(0.2, 0.9, 0.2, 1.0)
+    assert not monitor.better(0.2, 1.0, 0.2, 1.0)
+    assert not monitor.better(0.1, 0.5, 0.2, 1.0)
+    assert monitor.better(0.3, 2.0, 0.2, 1.0)
 
 
 def test_a_diverged_loss_is_a_readable_error(tmp_path: Path) -> None:
