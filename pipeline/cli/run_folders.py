@@ -39,4 +39,4 @@ def find_run(name: str, runs: Path) -> Path:
     message = f"there is no run '{name}', and none at all in '{runs}'"
     if found:
         message = unknown_name("run", name, [path.name for path in found])
-    raise UsageError(message, f"pass a folder that `pipeline train` printed, or --runs")
+    raise UsageError(message, "pass a folder that `pipeline train` printed, or --runs")
