@@ -25,6 +25,9 @@ demo: $(READY)
 	  --set engine.shard_rows=16 --set engine.max_failed=0.2 || test $$? -eq 4
 	$(BIN)/pipeline features list --store $(DEMO_STORE)
 	$(BIN)/pipeline report --store $(DEMO_STORE)
+	$(BIN)/pipeline train text_tokens --dataset demo --store $(DEMO_STORE) --runs $(DEMO_STORE)-runs \
+	  --set trainer.epochs=8
+	$(BIN)/pipeline evaluate text_tokens --runs $(DEMO_STORE)-runs
 
 test: $(READY)
 	$(BIN)/python -m pytest

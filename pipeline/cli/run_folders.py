@@ -36,5 +36,7 @@ def find_run(name: str, runs: Path) -> Path:
     if matching:
         names = ", ".join(path.name for path in matching[:5])
         raise UsageError(f"'{name}' is the beginning of several runs: {names}", "type more of it")
-    message = unknown_name("run", name, [path.name for path in found])
-    raise UsageError(message, f"pass a folder that `pipeline train` printed, or --runs (is {runs})")
+    message = f"there is no run '{name}', and none at all in '{runs}'"
+    if found:
+        message = unknown_name("run", name, [path.name for path in found])
+    raise UsageError(message, "pass a folder that `pipeline train` printed, or --runs")

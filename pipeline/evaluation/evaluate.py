@@ -204,6 +204,7 @@ def _table(
 ) -> Table:
     first = next(iter(scores.values()))
     decisions = {seed: _aligned(found, first) for seed, found in scores.items()}
+    groups = run.groups(first.predictions.keys.tolist())
     around = mean_intervals(
         data.tasks,
         first.predictions.labels,
@@ -211,6 +212,7 @@ def _table(
         run.family,
         resamples=resamples,
         level=LEVEL,
+        groups=groups,
     )
     row = Row(
         str(run.record["model"]),
@@ -221,6 +223,9 @@ def _table(
     )
     note = f"Intervals: {100 * LEVEL:g} %, {resamples:,} bootstrap resamples of the samples, "
     note += "of the mean over seeds."
+    together = len(groups) - len(np.unique(groups))
+    if together:
+        note += f" Near-duplicates are drawn together ({together:,} samples beside another)."
     return results_table(
         f"{run.record['model']} on {run.dataset}",
         split,

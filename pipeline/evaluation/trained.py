@@ -14,6 +14,8 @@ import torch
 from ..config import parse
 from ..errors import ConfigError, StoreError
 from ..extractors._device import DeviceName, pick_device
+from ..store.api import open_store
+from ..training.assemble import find_samples
 from ..training.checkpoint import LoadedRun, load_run
 from ..training.data import DataConfig, TrainingData, open_data
 from ..training.loader import Loader, LoaderConfig
@@ -194,7 +196,17 @@ class TrainedRun:
         size = self.settings["loader"]["batch_size"]
         policy = find_value(self.settings["model"], "batch_policy")
         words = f"batches of {size} in the order of the data, tail kept"
-        return f"{policy}: {words}" if policy else words
+        return f"eval.batch_policy={policy}, {words}" if policy else words
+
+    def groups(self, keys: Sequence[str]) -> np.ndarray:
+        """Return (N,) int64: equal for samples that the ingest found to be near-duplicates."""
+        config = self.data_config()
+        table = find_samples(config, [open_store(path) for path in config.stores]).table(
+            ["key", "group"]
+        )
+        of = dict(zip(table["key"].to_pylist(), table["group"].to_pylist(), strict=True))
+        names = np.asarray([of.get(key) or key for key in keys], object).astype(str)
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 def find_value(values: Mapping[str, Any], name: str) -> Any:

@@ -118,7 +118,7 @@ def ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> li
 
 def _short(value: float) -> str:
     if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
-        return f"{value:.1e}"
+        return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
     return f"{value:.4g}"
 
 

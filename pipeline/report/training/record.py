@@ -176,11 +176,14 @@ def rows_of(table: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, A
 
 
 def flags_of(table: Mapping[str, Any]) -> list[str]:
-    """Return what was found wrong with the run's predictions."""
-    return [
-        f"{flag['task']} {flag['view']}".strip() + f": {flag['message']}"
-        for flag in rows_of(table)[1].get("flags", ())
-    ]
+    """Return what was found wrong with the run's predictions, once for each task."""
+    found: dict[str, str] = {}
+    for flag in rows_of(table)[1].get("flags", ()):
+        where = f"{flag['task']} {flag['view']}".strip()
+        # Which constant it is says more than that it is one.
+        if where not in found or flag["kind"] == "equals_constant":
+            found[where] = str(flag["message"])
+    return [f"{where}: {message}" for where, message in found.items()]
 
 
 def is_training_run(folder: Path) -> bool:

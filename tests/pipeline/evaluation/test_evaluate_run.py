@@ -198,3 +198,17 @@ def test_runs_without_a_common_seed_are_not_compared(made: Path, tmp_path: Path)
         evaluate_run(TrainedRun(folder), "val", resamples=5)
     with pytest.raises(InvalidInput, match="no seed in common"):
         compare_runs(first, second, "val", "auto")
+
+
+def test_near_duplicates_are_drawn_together(tmp_path: Path) -> None:
+    rows = rows_of(60)
+    for row in rows:
+        # All samples of test are one picture: there is nothing to draw from.
+        row["group"] = "same" if row["split"] == "test" else row["key"]
+    make_store(tmp_path / "store", rows)
+    run = TrainedRun(trained_run(tmp_path / "store", tmp_path / "runs"))
+    assert run.groups(["k004", "k009", "k000"]).tolist() == [1, 1, 0]
+    found = evaluate_run(run, resamples=20)
+    around = found.table.rows[1].intervals["mood"]["accuracy"]
+    assert around.low == around.high == around.value
+    assert "(11 samples beside another)" in found.table.notes[0]
