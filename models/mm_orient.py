@@ -136,6 +136,19 @@ class MultitaskClassifier(nn.Module):
         return self.heads(self.trunk(joined))
 
 
+def check_shapes(inputs: Mapping[str, InputSpec]) -> None:
+    """Refuse sequences where a sample has one vector, and the other way round.
+
+    Raises:
+        ValueError: Naming the role.
+    """
+    for role, spec in inputs.items():
+        axes = 2 if role in ("tokens", "regions") else 1
+        if len(spec.shape) != axes:
+            kind = "a sequence of vectors" if axes == 2 else "one vector"
+            raise ValueError(f"the role {role} wants {kind} per sample, got shape {spec.shape}")
+
+
 def extra_width(config: Config, inputs: Mapping[str, InputSpec]) -> int:
     """Return how many extra features are appended.
 
@@ -174,6 +187,7 @@ class Model(FusionModel):
         self, config: Config, inputs: Mapping[str, InputSpec], tasks: Sequence[Task]
     ) -> None:
         super().__init__(config, inputs, tasks)
+        check_shapes(inputs)
         widths = {"i": inputs["e_img"].width, "t": inputs["e_txt"].width}
         self.extra = extra_width(config, inputs)
         groups = [tasks] if config.heads == "joint" else [[task] for task in tasks]

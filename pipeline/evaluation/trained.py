@@ -196,6 +196,8 @@ class TrainedRun:
         size = self.settings["loader"]["batch_size"]
         policy = find_value(self.settings["model"], "batch_policy")
         words = f"batches of {size} in the order of the data, tail kept"
+        if model.wants_split:
+            words += ", neighbours from the whole split"
         return f"eval.batch_policy={policy}, {words}" if policy else words
 
     def groups(self, keys: Sequence[str]) -> np.ndarray:

@@ -19,7 +19,7 @@ from .distributed import Ranks
 from .journal import Watcher
 from .randomness import INITIAL, seed_generators
 from .run_folder import RunFolder, feature_warnings, parameter_counts
-from .scores import Monitor
+from .scores import Monitor, check_monitor
 from .settings import Settings
 from .table import write_table
 from .trainer import Trainer
@@ -67,6 +67,7 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
         )
         folder = RunFolder.of(runs, settings, data)
         monitor = Monitor.of(config.monitor, data.tasks)
+        check_monitor(monitor, data.tasks, data.split("val").labels, config.metrics)
         if ranks.main:
             folder.begin(settings, data, monitor.name, ranks.world)
         ranks.wait()

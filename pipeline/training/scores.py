@@ -84,6 +84,27 @@ class Monitor:
         return value > best if self.maximise else value < best
 
 
+def check_monitor(
+    monitor: Monitor, tasks: Sequence[Task], labels: Mapping[str, np.ndarray], family: str
+) -> None:
+    """Refuse a monitor that the scores of a split will not have, before anything is trained.
+
+    Args:
+        monitor: What is to be selected by.
+        tasks: What is predicted.
+        labels: Of the validation split.
+        family: See `metrics.FAMILIES`.
+
+    Raises:
+        ConfigError: There is no such family or number, or it is of the test split.
+    """
+    zeros = {task.name: np.zeros((len(labels[task.name]), task.num_outputs)) for task in tasks}
+    scores = metrics.compute(tasks, labels, zeros, family)
+    for found in scores.values():
+        found["loss"] = 0.0
+    selection_value(scores, monitor.name)
+
+
 def weak_spots(means: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """Yield name and message of what the means of an epoch say against the model."""
     for message in diagnose(means):

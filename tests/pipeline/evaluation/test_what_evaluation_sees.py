@@ -70,6 +70,7 @@ def test_the_graph_of_a_whole_split_is_the_one_evaluated(tmp_path: Path) -> None
     found = run.apply("1", loaded, data, "test").logits["mood"]
     rows = np.arange(len(data.split("test")))
     assert len(rows) > 2 * 5
+    assert "neighbours from the whole split" in run.batch_policy(loaded.model)
     loaded.model.observe_split(None)
     with torch.inference_mode():
         whole = loaded.model(data.split("test").batch(rows)).logits["mood"].numpy()

@@ -176,6 +176,34 @@ def test_mistakes_are_one_readable_line(
         run(settings_of(tmp_path / "store", **overrides), tmp_path / "runs")
 
 
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {"monitor": "test/mood/accuracy"},
+        {"monitor": "val/moood/accuracy"},
+        {"metrics": "mossi"},
+    ],
+)
+def test_what_cannot_select_is_said_before_anything_is_trained(
+    tmp_path: Path, trainer: dict[str, Any]
+) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    settings = settings_of(tmp_path / "store", trainer={**SMALL["trainer"], **trainer})
+    with pytest.raises(ConfigError):
+        run(settings, tmp_path / "runs")
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+@pytest.mark.parametrize("role", ["tokens", "e_img"])
+def test_a_feature_of_another_kind_is_refused_by_name(tmp_path: Path, role: str) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    features = {"e_txt": "clip_image", "tokens": "bert", "e_img": "clip_image"}
+    features[role] = {"tokens": "clip_image", "e_img": "bert"}[role]
+    settings = settings_of(tmp_path / "store", "mm_orient", model={}, data={"features": features})
+    with pytest.raises(ConfigError, match=f"mm_orient: the role {role} wants"):
+        run(settings, tmp_path / "runs")
+
+
 def test_a_model_that_does_not_fit_the_data_is_a_readable_error(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     settings = settings_of(
