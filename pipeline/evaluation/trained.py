@@ -19,6 +19,7 @@ from ..training.assemble import find_samples
 from ..training.checkpoint import LoadedRun, load_run
 from ..training.data import DataConfig, TrainingData, open_data
 from ..training.loader import Loader, LoaderConfig
+from ..training.precision import placed
 from ..training.run_folder import RunFolder
 from ..training.validation import SplitOutput, prepare_evaluation, run_batches
 
@@ -163,7 +164,7 @@ class TrainedRun:
             data.split(split), loader, seed=int(seed), shuffle=False, digest=data.digest
         )
         if model.wants_split:
-            model.observe_split(batch.to(device) for batch in batches.epoch(0))
+            model.observe_split(placed(batch, device) for batch in batches.epoch(0))
         precision = self.settings["trainer"]["precision"]
         return run_batches(
             model, batches.epoch(0), loaded.tasks, device, precision, keep_attention=keep_attention
@@ -182,7 +183,7 @@ class TrainedRun:
         found = data.split(split)
         rows = np.arange(min(len(found), loader.batch_size))
         device = next(loaded.model.parameters()).device
-        batch = found.batch(rows, layout=loader.layout).to(device)
+        batch = placed(found.batch(rows, layout=loader.layout), device)
         # The counter does not know the fused attention of CPUs and would count it as nothing.
         plain = sdpa_kernel(SDPBackend.MATH)
         with torch.inference_mode(), plain, FlopCounterMode(display=False) as counter:

@@ -50,7 +50,8 @@ class DataConfig(Config):
         missing: Whether samples that lack a feature the model needs keep their row.
         max_length: Role to the most entries of the first axis; what follows is cut off.
         nonfinite: What NaN and infinite values are: an ``error``, or ``zero`` and counted.
-        dtype: Floats become ``float32``, or stay as they are ``stored``.
+        dtype: Floats are read as ``float32``, or ``stored`` as they are until they are where the
+            model computes, which then has to be moved less.
         incomplete: Whether a feature that is not fully extracted will do.
         cache: Folder for what is made for faster reading; by default the cache of each store.
     """

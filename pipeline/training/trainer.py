@@ -24,7 +24,7 @@ from .loader import Loader, LoaderConfig
 from .losses import LossConfig, MultiTaskLoss
 from .meter import Meter
 from .optimisation import OptimizerConfig, Schedule, clip, make_optimizer, set_rate
-from .precision import PrecisionName, autocast, make_scaler
+from .precision import PrecisionName, autocast, make_scaler, placed
 from .randomness import seed_generators
 from .scores import Monitor, decisions, find_flags, numbers, score, weak_spots
 from .validation import prepare_evaluation, run_batches
@@ -178,7 +178,7 @@ class Trainer:
             scale = self.schedule.scale(position.step)
             rate = set_rate(self.optimizer, self.recipe.optimizer, scale)
             seed_generators(self.seed, position.step, self.ranks.rank)
-            losses = self._accumulate(batch.to(self.ranks.device, non_blocking=True))
+            losses = self._accumulate(placed(batch, self.ranks.device))
             norm = self._update()
             position.step += 1
             position.batch += 1
@@ -222,7 +222,9 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         if self._reports_gradients():
             for name, value in module_norms(self.model).items():
-                self.meter.add(f"gradient/part/{name}", value)
+                # With loss scaling an overflow is how the scale is found, not a finding.
+                if not self.scaler.is_enabled() or bool(value.isfinite()):
+                    self.meter.add(f"gradient/part/{name}", value)
         norm = clip(self.parameters, self.recipe.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -289,14 +291,15 @@ class Trainer:
         prepare_evaluation(self.model, train, self.seed, device, loader.layout)
         batches = Loader(val, loader, seed=self.seed, shuffle=False, digest=self.data.digest)
         if self.model.wants_split:
-            self.model.observe_split(batch.to(device) for batch in batches.epoch(0))
+            self.model.observe_split(placed(batch, device) for batch in batches.epoch(0))
         precision = self.config.precision
         output = run_batches(
             self.model, batches.epoch(0), self.data.tasks, device, precision, self.loss
         )
         self.model.observe_split(None)
         scores = score(self.data.tasks, output, self.config.metrics)
-        facts = {**output.losses, "metrics": numbers(scores), "means": output.means}
+        means = {name: finite_or_none(value) for name, value in output.means.items()}
+        facts = {**output.losses, "metrics": numbers(scores), "means": means}
         facts["decisions"] = decisions(self.data.tasks, output, scores)
         facts["flags"] = find_flags(self.data.tasks, output, self.config.metrics)
         return self.monitor.value(scores), facts

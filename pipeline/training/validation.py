@@ -13,7 +13,7 @@ from affectflow.models.batch import FusionBatch, FusionModel, Task
 
 from .losses import MultiTaskLoss
 from .meter import Meter
-from .precision import PrecisionName, autocast
+from .precision import PrecisionName, autocast, placed
 
 if TYPE_CHECKING:
     from .column import Layout
@@ -65,7 +65,7 @@ def prepare_evaluation(
     originals = np.unique(train.families, return_index=True)[1]
     rows = np.sort(generator.permutation(originals)[:count])
     with torch.no_grad():
-        model.prepare_evaluation(train.batch(rows, layout=layout).to(device))
+        model.prepare_evaluation(placed(train.batch(rows, layout=layout), device))
 
 
 @torch.no_grad()
@@ -86,7 +86,7 @@ def run_batches(
     attention: dict[str, list[np.ndarray]] = {}
     losses, means = Meter(), Meter()
     for batch in batches:
-        moved = batch.to(device)
+        moved = placed(batch, device)
         with autocast(device, precision):
             output = model(moved)
         keys.extend(batch.keys)

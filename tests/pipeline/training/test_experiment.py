@@ -204,6 +204,24 @@ def test_a_feature_of_another_kind_is_refused_by_name(tmp_path: Path, role: str)
         run(settings, tmp_path / "runs")
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_features_may_stay_as_stored_until_they_are_used(tmp_path: Path, precision: str) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    # One batch and no dropout: the order of the samples changes nothing.
+    same = {
+        "trainer": {**SMALL["trainer"], "precision": precision},
+        "loader": {"batch_size": 100},
+        "model": {"hidden": [8], "dropout": 0.0},
+    }
+    values = []
+    for dtype in ("float32", "stored"):
+        data = {"dtype": dtype}
+        settings = settings_of(tmp_path / "store", "text_tokens", data=data, **same)
+        folder = run(settings, tmp_path / "runs").folder
+        values.append(json.loads((folder / "seed-1" / "val.json").read_text())["loss"])
+    assert values[1] == pytest.approx(values[0], rel=1e-3)
+
+
 def test_a_model_that_does_not_fit_the_data_is_a_readable_error(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     settings = settings_of(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -16,10 +18,10 @@ import numpy as np
 import pytest
 from support.command import environment
 from support.fusion_data import make_data, make_split
-from support.toy_training import EVERYTHING, losses, tensors, train
+from support.toy_training import EVERYTHING, losses, silent, tensors, train
 
 from affectflow.pipeline.errors import InvalidInput
-from affectflow.pipeline.training.journal import read_log
+from affectflow.pipeline.training.journal import Journal, read_log
 from affectflow.pipeline.training.scores import Monitor
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -220,6 +222,14 @@ def test_a_head_that_says_one_class_is_warned_about(tmp_path: Path) -> None:
     assert share == 1
     warned = [entry["message"] for entry in read_log(tmp_path) if entry["kind"] == "warning"]
     assert any("head of mood predicts one class only (accuracy" in message for message in warned)
+
+
+def test_what_json_lacks_is_null_in_the_log(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 0, silent, tensorboard=False)
+    journal.write("epoch", 0, train={"a": np.inf, "b": [float("nan"), 1.0]}, val=None)
+    line = (tmp_path / "log.jsonl").read_text()
+    assert json.loads(line)["train"] == {"a": None, "b": [None, 1.0]}
+    assert not re.search("NaN|Infinity", line)
 
 
 def test_tensorboard_files_are_written(tmp_path: Path) -> None:
