@@ -263,6 +263,7 @@ class _Builder:
         return Column(
             spec, shape, self._config.dtype == "stored", tuple(paths), file, offset, length,
             _valid(item, keys, length), self._nonfinite(role, keys, file), self._pool,
+            self._config.scale.get(role, 1.0),
         )  # fmt: skip
 
     def _nonfinite(self, role: str, keys: np.ndarray, file: np.ndarray) -> np.ndarray:

@@ -45,6 +45,8 @@ class Column:
         length: (N,) int64: entries of the first axis that are read; 1 for a vector.
         valid: (N,) int64: how many of them count, at most ``length``; 0 for a missing value.
         flagged: (N,) bool: rows with NaN or infinite entries, which are given out as zeros.
+        pool: Memory of batches that nobody holds any more.
+        scale: What floats are multiplied with.
     """
 
     spec: FeatureSpec
@@ -57,6 +59,7 @@ class Column:
     valid: np.ndarray
     flagged: np.ndarray
     pool: BufferPool = field(default_factory=BufferPool, repr=False)
+    scale: float = 1.0
     files: ValueFiles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -86,10 +89,13 @@ class Column:
         """
         valid = torch.from_numpy(self.valid[rows])
         if not self.spec.ragged:
-            return FeatureBatch(self._fixed(rows), valid, "fixed")
+            return FeatureBatch(self._scaled(self._fixed(rows)), valid, "fixed")
         if layout == "packed":
-            return FeatureBatch(self._packed(rows), valid, "packed")
-        return FeatureBatch(self._padded(rows), valid, "padded")
+            return FeatureBatch(self._scaled(self._packed(rows)), valid, "packed")
+        return FeatureBatch(self._scaled(self._padded(rows)), valid, "padded")
+
+    def _scaled(self, values: Tensor) -> Tensor:
+        return values.mul_(self.scale) if self.scale != 1 and values.is_floating_point() else values
 
     def _fixed(self, rows: np.ndarray) -> Tensor:
         shape = [int(size or 0) for size in self.shape]

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -49,6 +49,9 @@ class DataConfig(Config):
         augmented: Whether augmented samples take part in training.
         missing: Whether samples that lack a feature the model needs keep their row.
         max_length: Role to the most entries of the first axis; what follows is cut off.
+        scale: Role to a number that its values are multiplied with. Features of different sources
+            can differ in size by orders, and a model that concatenates them without normalising
+            then sees the largest alone.
         nonfinite: What NaN and infinite values are: an ``error``, or ``zero`` and counted.
         dtype: Floats are read as ``float32``, or ``stored`` as they are until they are where the
             model computes, which then has to be moved less.
@@ -64,6 +67,7 @@ class DataConfig(Config):
     augmented: bool = True
     missing: Literal["keep", "drop"] = "keep"
     max_length: Mapping[str, int] = {}
+    scale: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
     nonfinite: Literal["error", "zero"] = "error"
     dtype: Literal["float32", "stored"] = "float32"
     incomplete: bool = False
@@ -201,7 +205,8 @@ def find_sources(
         StoreError: A role that must be played has no feature.
         ConfigError: The configuration names a role that there is not.
     """
-    for field, named in (("features", config.features), ("max_length", config.max_length)):
+    for field in ("features", "max_length", "scale"):
+        named: Mapping[str, Any] = getattr(config, field)
         unknown = sorted(set(named) - set(roles))
         if unknown:
             message = unknown_name("role", unknown[0], roles)

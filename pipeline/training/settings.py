@@ -55,6 +55,8 @@ class Settings:
             found[owner].pop(name, None)
         for name in self.recipe.trainer.RUNTIME:
             del found["trainer"][name]
+        if not found["data"]["scale"]:
+            del found["data"]["scale"]
         return {"name": self.kind.name, **found}
 
 

@@ -160,3 +160,17 @@ def test_the_pool_keeps_no_more_than_it_may() -> None:
     gc.collect()
     assert pool._kept_bytes <= 3 << 20
     assert sum(item.nbytes for free in pool._free.values() for item in free) == pool._kept_bytes
+
+
+@pytest.mark.parametrize("layout", ["padded", "packed"])
+def test_scale(store: tuple[Path, dict[str, Values]], layout: column.Layout) -> None:
+    root, _ = store
+    plain = opened(root).split("train")
+    scaled = opened(root, scale={"tokens": 0.25, "regions": 2.0}).split("train")
+    rows = range(len(plain))
+    before, after = plain.batch(rows, layout).features, scaled.batch(rows, layout).features
+    torch.testing.assert_close(after["tokens"].values, before["tokens"].values * 0.25)
+    torch.testing.assert_close(after["regions"].values, before["regions"].values * 2)
+    torch.testing.assert_close(after["e_img"].values, before["e_img"].values)
+    with pytest.raises(ConfigError, match="role"):
+        opened(root, scale={"nothing": 1.0})
