@@ -12,7 +12,7 @@ test-access.jsonl                             one line for each reading of the t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from .confusion import Confusion, confusions
 from .flags import Flag, flags
 from .predictions import Predictions, write_predictions
 from .published import published
+from .subsets import Subset, score_subsets
 from .tables import Row, Table, results_table
 from .thresholds import Criterion, Thresholds, apply_thresholds, tune_thresholds
 from .trained import TrainedRun, original_labels
@@ -74,6 +75,7 @@ class Evaluation:
         table: Majority first, then the run.
         labelled: How many samples have a label, by task.
         warnings: What a reader must know.
+        subsets: Scores with and without each modality, where samples lack one.
     """
 
     run: Path
@@ -83,6 +85,7 @@ class Evaluation:
     table: Table
     labelled: Mapping[str, int]
     warnings: tuple[str, ...] = field(default=())
+    subsets: tuple[Subset, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the predictions as JSON values."""
@@ -95,6 +98,7 @@ class Evaluation:
             "batch_policy": first.facts["batch_policy"],
             "thresholds": first.thresholds.criterion if first.thresholds else None,
             "warnings": list(self.warnings),
+            "subsets": {subset.name: subset.to_json() for subset in self.subsets},
             "confusions": {seed: _confusions(found) for seed, found in self.seeds.items()},
         }
 
@@ -133,12 +137,14 @@ def evaluate_run(
     data = run.open(tuple(wanted))
     counts = _labelled(data, split)
     scores = {seed: _score(run, seed, run.load(seed), data, split, tune) for seed in run.seeds}
-    majority = constant_results(
-        data.tasks, original_labels(data), data.split(split).labels, run.family
-    )
-    table = _table(run, split, majority, scores, data, resamples)
+    train_labels, evaluated = original_labels(data), data.split(split)
+    majority = constant_results(data.tasks, train_labels, evaluated.labels, run.family)
+    said = {seed: found.predictions for seed, found in scores.items()}
+    parts = tuple(score_subsets(evaluated, data.tasks, train_labels, said, run.family))
+    notes = [subset.note() for subset in parts]
+    table = _table(run, split, majority, scores, data, resamples, notes)
     warnings = tuple(_warnings(run, data, counts, reads))
-    found = Evaluation(run.folder, split, majority, scores, table, counts, warnings)
+    found = Evaluation(run.folder, split, majority, scores, table, counts, warnings, parts)
     _write(found)
     return found
 
@@ -201,6 +207,7 @@ def _table(
     scores: Mapping[str, SeedScores],
     data: TrainingData,
     resamples: int,
+    notes: Sequence[str],
 ) -> Table:
     first = next(iter(scores.values()))
     decisions = {seed: _aligned(found, first) for seed, found in scores.items()}
@@ -232,7 +239,7 @@ def _table(
         majority,
         [row],
         published=published(run.dataset),
-        notes=[note, f"Batches: {first.facts['batch_policy']}."],
+        notes=[note, f"Batches: {first.facts['batch_policy']}.", *notes],
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from support.evaluated_runs import labelled_store, trained_run
 from support.fusion_batches import small_config
 from support.toy_training import one_thread, silent
-from support.training_stores import make_store, rows_of
+from support.training_stores import ABSENT, make_store, rows_of
 
 from affectflow.pipeline.errors import StoreError
 from affectflow.pipeline.evaluation.evaluate import evaluate_run
@@ -97,3 +97,24 @@ def test_attention_is_among_the_counted_operations(tmp_path: Path) -> None:
     attention = 2 * steps * steps * 4
     expected = 2 * (steps * each_step + attention + 2 * 4 * 4 + 4 * outputs)
     assert run.forward_flops(loaded, data, "val") == expected
+
+
+def test_samples_without_a_modality_are_scored_apart(tmp_path: Path) -> None:
+    rows = rows_of(60)
+    lacking = [row["key"] for row in rows if row["split"] == "test"][:4]
+    store = tmp_path / "store"
+    make_store(store, rows, {"bert": dict.fromkeys(lacking, ABSENT)})
+    run = TrainedRun(trained_run(store, tmp_path / "runs"))
+    found = evaluate_run(run, resamples=5)
+    parts = {subset.name: subset for subset in found.subsets}
+    assert {name: part.samples for name, part in parts.items()} == {
+        "complete": 8,
+        "without tokens": 4,
+    }
+    said = found.seeds["1"].predictions
+    chosen = np.isin(said.keys.astype(str), lacking)
+    right = (said.decisions["mood"] == said.labels["mood"])[chosen]
+    assert parts["without tokens"].seeds["1"]["mood"]["accuracy"] == pytest.approx(right.mean())
+    assert "without tokens: 4 samples, mean macro_f1" in found.table.markdown()
+    assert set(found.to_json()["subsets"]) == set(parts)
+    assert not evaluate_run(run, "val", resamples=5).subsets
