@@ -55,16 +55,26 @@ def evaluate(
     folder = find_run(run, runs)
     other = find_run(against, runs) if against is not None else None
     try:
-        from ..evaluation.against import compare_runs
+        from ..evaluation.against import check_evaluated, compare_runs
         from ..evaluation.evaluate import evaluate_run
     except ModuleNotFoundError as error:
         raise missing_dependency(error) from error
     trained = open_trained(folder, checkpoint, store, device)
     criterion = _criterion(tune)
+    if other is not None and other != folder:
+        # Before the test split is read for a comparison that cannot be made.
+        check_evaluated(other, split)
     found = evaluate_run(trained, split, tune=criterion, resamples=resamples)
     compared: Comparison | None = None
     if other is not None:
-        compared = compare_runs(folder, other, split, trained.family, resamples=resamples)
+        compared = compare_runs(
+            folder,
+            other,
+            split,
+            trained.family,
+            resamples=resamples,
+            groups_of=trained.groups,
+        )
     if json_output:
         difference = compared.to_json() if compared else None
         show.print_json({**found.to_json(), "against": difference})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InvalidInput, StoreError
 from ..store.layout import write_json
@@ -49,7 +52,13 @@ class Comparison:
 
 
 def compare_runs(
-    first: Path, second: Path, split: str, family: str, *, resamples: int = 1000
+    first: Path,
+    second: Path,
+    split: str,
+    family: str,
+    *,
+    resamples: int = 1000,
+    groups_of: Callable[[Sequence[str]], NDArray[np.int64]] | None = None,
 ) -> Comparison:
     """Compare two evaluated runs on the samples of a split, and write it into the first.
 
@@ -61,6 +70,8 @@ def compare_runs(
         split: ``test`` or ``val``.
         family: Family of metric definitions.
         resamples: Of the bootstrap.
+        groups_of: Gives for keys the groups that are drawn together, as `TrainedRun.groups` does;
+            by default each sample is drawn alone.
 
     Raises:
         StoreError: A run has not been evaluated on the split.
@@ -73,21 +84,31 @@ def compare_runs(
             f"the runs have no seed in common: {', '.join(ours)} and {', '.join(theirs)}",
             "train both with the same --seeds",
         )
+    keys = ours[seeds[0]].keys.tolist()
     differences = compare(
         {seed: ours[seed] for seed in seeds},
         {seed: theirs[seed] for seed in seeds},
         family,
         resamples=resamples,
+        groups=None if groups_of is None else groups_of(keys),
     )
-    number = len(ours[seeds[0]])
-    result = Comparison(first.name, second.name, split, seeds, number, differences)
+    result = Comparison(first.name, second.name, split, seeds, len(keys), differences)
     write_json(first / f"against-{second.name}-{split}.json", result.to_json())
     return result
 
 
-def _read(run: Path, split: str) -> dict[str, Predictions]:
-    paths = sorted(run.glob(f"seed-*/predictions-{split}.parquet"))
-    if not paths:
+def check_evaluated(run: Path, split: str) -> None:
+    """Refuse a run that said nothing of a split yet.
+
+    Raises:
+        StoreError: Naming the command that makes it.
+    """
+    if not any(run.glob(f"seed-*/predictions-{split}.parquet")):
         message = f"'{run.name}' has not been evaluated on '{split}'"
         raise StoreError(message, f"pipeline evaluate {run} --split {split}")
+
+
+def _read(run: Path, split: str) -> dict[str, Predictions]:
+    check_evaluated(run, split)
+    paths = sorted(run.glob(f"seed-*/predictions-{split}.parquet"))
     return {path.parent.name[len("seed-") :]: read_predictions(path) for path in paths}

@@ -12,6 +12,7 @@ from support.toy_training import one_thread, silent
 from support.training_stores import ABSENT, make_store, rows_of
 
 from affectflow.pipeline.errors import StoreError
+from affectflow.pipeline.evaluation.against import compare_runs
 from affectflow.pipeline.evaluation.evaluate import evaluate_run
 from affectflow.pipeline.evaluation.trained import TrainedRun
 from affectflow.pipeline.training.experiment import train
@@ -118,3 +119,21 @@ def test_samples_without_a_modality_are_scored_apart(tmp_path: Path) -> None:
     assert "without tokens: 4 samples, mean macro_f1" in found.table.markdown()
     assert set(found.to_json()["subsets"]) == set(parts)
     assert not evaluate_run(run, "val", resamples=5).subsets
+
+
+def test_near_duplicates_are_drawn_together_in_comparisons(tmp_path: Path) -> None:
+    rows = rows_of(60)
+    for row in rows:
+        row["group"] = "same" if row["split"] == "test" else row["key"]
+    make_store(tmp_path / "store", rows)
+    runs = [
+        TrainedRun(trained_run(tmp_path / "store", tmp_path / "runs", hidden=size))
+        for size in (4, 5)
+    ]
+    for run in runs:
+        evaluate_run(run, resamples=5)
+    first, second = (run.folder for run in runs)
+    groups = runs[0].groups
+    found = compare_runs(first, second, "test", "auto", resamples=20, groups_of=groups)
+    around = found.differences["mood"]["accuracy"].samples
+    assert around.low == around.high == pytest.approx(around.value)
