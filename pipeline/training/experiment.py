@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,19 +69,20 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
         folder = RunFolder.of(runs, settings, data)
         monitor = Monitor.of(config.monitor, data.tasks)
         check_monitor(monitor, data.tasks, data.split("val").labels, config.metrics)
-        if ranks.main:
-            folder.begin(settings, data, monitor.name, ranks.world)
-        ranks.wait()
-        watch({"kind": "data", "step": 0, "counts": data.counts})
-        for message in feature_warnings(data.fingerprints):
-            watch({"kind": "warning", "step": 0, "name": "feature", "message": message})
-        found = {}
-        for seed in seeds:
-            watch({"kind": "seed", "step": 0, "seed": seed, "folder": str(folder.seed(seed))})
-            found[str(seed)] = _train_seed(settings, data, folder, seed, ranks, watch)
-        table = write_table(folder, data) if ranks.main else {}
-        ranks.wait()
-        return Outcome(folder.path, found, table)
+        with folder.held() if ranks.main else nullcontext():
+            if ranks.main:
+                folder.begin(settings, data, monitor.name, ranks.world)
+            ranks.wait()
+            watch({"kind": "data", "step": 0, "counts": data.counts})
+            for message in feature_warnings(data.fingerprints):
+                watch({"kind": "warning", "step": 0, "name": "feature", "message": message})
+            found = {}
+            for seed in seeds:
+                watch({"kind": "seed", "step": 0, "seed": seed, "folder": str(folder.seed(seed))})
+                found[str(seed)] = _train_seed(settings, data, folder, seed, ranks, watch)
+            table = write_table(folder, data) if ranks.main else {}
+            ranks.wait()
+            return Outcome(folder.path, found, table)
     finally:
         distributed.stop()
 

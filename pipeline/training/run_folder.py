@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from .data import TrainingData
     from .settings import Settings
 
-RUN_NAME = "run.json"
+RUN_NAME, LOCK_NAME = "run.json", ".lock"
 FORMAT = 1
 _PACKAGES = ("affectflow", "torch", "numpy", "pyarrow", "safetensors")
 
@@ -43,6 +45,22 @@ class RunFolder:
     def seed(self, seed: int) -> Path:
         """Return the folder of a seed."""
         return self.path / f"seed-{seed}"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training this run at the same time.
+
+        Raises:
+            StoreError: One does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK_NAME).open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                message = f"another process is training '{self.path.name}'"
+                raise StoreError(message, "wait for it, or change a setting") from None
+            yield
 
     def record(self) -> dict[str, Any]:
         """Return what `run.json` holds.

@@ -20,6 +20,7 @@ from affectflow.pipeline.training.checkpoint import load_run
 from affectflow.pipeline.training.data import open_data
 from affectflow.pipeline.training.experiment import Outcome, train
 from affectflow.pipeline.training.presets import PRESETS, default_preset
+from affectflow.pipeline.training.run_folder import RunFolder
 from affectflow.pipeline.training.settings import Settings, resolve
 
 SMALL: dict[str, Any] = {
@@ -145,6 +146,20 @@ def test_other_features_are_one_readable_line(tmp_path: Path) -> None:
     fewer = replace(data, inputs={"e_img": InputSpec((4,))})
     with pytest.raises(StoreError, match="needs 'e_txt'"):
         loaded.check(fewer, same_dataset=False)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    settings = settings_of(tmp_path / "store")
+    outcome = run(settings, tmp_path / "runs")
+    before = (outcome.folder / "run.json").read_bytes()
+    with (
+        RunFolder(outcome.folder).held(),
+        pytest.raises(StoreError, match="another process is training"),
+    ):
+        run(settings, tmp_path / "runs", (2,))
+    assert (outcome.folder / "run.json").read_bytes() == before
+    run(settings, tmp_path / "runs", (2,))
 
 
 def test_a_failed_seed_is_recorded(tmp_path: Path) -> None:
