@@ -10,6 +10,7 @@ from ..evaluation.aggregate import aggregate
 from ..evaluation.baselines import constant_results
 from ..evaluation.flags import Flag
 from ..evaluation.tables import Row, results_table
+from ..evaluation.trained import original_labels
 from ..store.layout import read_json, write_json, written_whole
 from .run_folder import RunFolder, feature_warnings
 
@@ -27,7 +28,7 @@ def write_table(folder: RunFolder, data: TrainingData) -> dict[str, Any]:
     found = {seed: read_json(folder.seed(int(seed)) / "val.json") for seed in sorted(finished)}
     results = {seed: _scores(one["metrics"]) for seed, one in found.items() if one is not None}
     family = record["settings"]["trainer"]["metrics"]
-    labels = data.split("train").labels, data.split(SPLIT).labels
+    labels = original_labels(data), data.split(SPLIT).labels
     facts: dict[str, str | int | float] = {
         "parameters": record["parameters"].get("total", 0),
         "features": data.digest[:12],

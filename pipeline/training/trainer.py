@@ -286,7 +286,9 @@ class Trainer:
 
     def _evaluate(self) -> tuple[float, dict[str, Any]]:
         """Return the monitored value and all numbers of the validation split."""
-        loader, device = self.recipe.loader, self.ranks.device
+        # Batches as `pipeline evaluate` makes them: in the order of the data.
+        loader = self.recipe.loader.model_copy(update={"bucket": False})
+        device = self.ranks.device
         train, val = self.data.split("train"), self.data.split("val")
         prepare_evaluation(self.model, train, self.seed, device, loader.layout)
         batches = Loader(val, loader, seed=self.seed, shuffle=False, digest=self.data.digest)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from support.evaluated_runs import labelled_store, trained_run
 from support.fusion_batches import small_config
 from support.toy_training import one_thread, silent
-from support.training_stores import ABSENT, make_store, rows_of
+from support.training_stores import ABSENT, TOKENS, make_store, rows_of, write_children
 
 from affectflow.pipeline.errors import StoreError
 from affectflow.pipeline.evaluation.against import compare_runs
@@ -23,11 +24,13 @@ def run_of(
     folder: Path, name: str, preset: str, changes: dict[str, Any], features: dict[str, str]
 ) -> TrainedRun:
     """Train a small model for one epoch on a new store."""
-    store = labelled_store(folder / "store")
+    store = folder / "store"
+    if not store.exists():
+        labelled_store(store)
     overrides = {
         "model": small_config(name, preset, changes).model_dump(mode="json"),
         "data": {"features": features},
-        "loader": {"batch_size": 5},
+        "loader": {"batch_size": 5, "bucket": True},
         "trainer": {"epochs": 1, "tensorboard": False, "device": "cpu"},
     }
     with one_thread():
@@ -137,3 +140,26 @@ def test_near_duplicates_are_drawn_together_in_comparisons(tmp_path: Path) -> No
     found = compare_runs(first, second, "test", "auto", resamples=20, groups_of=groups)
     around = found.differences["mood"]["accuracy"].samples
     assert around.low == around.high == pytest.approx(around.value)
+
+
+def test_val_reads_alike_in_training_and_evaluation(tmp_path: Path) -> None:
+    rows = rows_of(60)
+    for row in rows[2:40:5]:
+        row["label.mood"] = 0
+    table, values = make_store(tmp_path / "store", rows)
+    # Copies of one class alone: they are no majority.
+    copied = [row["key"] for row in rows if row["split"] == "train" and row["label.mood"] == 1]
+    copies = {f"{key}~p{index}": values["bert"][key] for key in copied for index in range(3)}
+    write_children(table, TOKENS, copies)
+    linked = {"thresholds": dict.fromkeys(("ii", "tt", "it", "ti"), 0.0)}
+    features = {"e_txt": "clip_image"}
+    run = run_of(tmp_path, "mm_orient", "paper_figure", {"cmrl": linked}, features)
+    assert run.record["data"]["counts"]["splits"]["train"]["augmented"] == len(copies)
+    found = evaluate_run(run, "val", resamples=5)
+    trained = json.loads((run.folder / "seed-1" / "val.json").read_text())["metrics"]
+    for task, metrics in found.seeds["1"].results.items():
+        for name, value in metrics.items():
+            assert trained[task][name] == pytest.approx(value, rel=1e-6, nan_ok=True)
+    first = json.loads((run.folder / "table.json").read_text())["rows"][0]["results"]
+    assert first["mood"]["accuracy"]["mean"] == pytest.approx(found.majority["mood"]["accuracy"])
+    assert first["mood"]["macro_f1"]["mean"] == pytest.approx(found.majority["mood"]["macro_f1"])
