@@ -293,8 +293,9 @@ def _preset(family: Family, tensors: Mapping[str, Tensor]) -> GeneratorOptions:
     options = PRESETS[family]
     if family != "own":
         return options
-    # Our own weights can be of any width.
-    return replace(options, width=max(2, tensors["coarse.0.weight"].shape[0] // 2))
+    # Our own weights can be of any width; a tensor without rows is told by the check.
+    rows = max(tensors["coarse.0.weight"].shape[:1], default=0)
+    return replace(options, width=max(2, rows // 2))
 
 
 def _check(
@@ -307,9 +308,11 @@ def _check(
         for key, shape in expected.items()
         if key in tensors and tuple(tensors[key].shape) != shape
     ]
+    kinds = (("missing", missing), ("unexpected", extra), ("of wrong shape", shapes))
+    numbers = [key for key in expected if key in tensors and not tensors[key].is_floating_point()]
     problems = [
         f"{len(found)} {what}: {'; '.join(found[:_SHOWN])}"
-        for what, found in (("missing", missing), ("unexpected", extra), ("of wrong shape", shapes))
+        for what, found in (*kinds, ("not of floating point", numbers))
         if found
     ]
     if problems:

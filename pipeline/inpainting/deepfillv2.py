@@ -224,6 +224,11 @@ def load_generator(config: DeepFillConfig) -> Generator:
         raise WeightsError(
             f"'{path.name}': {error}", "name the file's own entry or family"
         ) from None
+    broken = [name for name, one in converted.tensors.items() if not one.isfinite().all()]
+    if broken:
+        # Spectral norm can make them too, of a layer that is all zeros.
+        names = ", ".join(broken[:3])
+        raise WeightsError(f"'{path.name}' gives weights that are not finite: {names}")
     network = Generator(_chosen(converted.options, config))
     load_strictly(network, converted.tensors, path.name)
     return network.float()

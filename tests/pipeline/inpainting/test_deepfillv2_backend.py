@@ -258,7 +258,23 @@ CASES = {
         r"1 of wrong shape: conv3.conv.bias is \(5,\), expected \(96,\)",
     ),
     "truncated": (save_truncated, {}, "is no file of tensors"),
-    "global": (save_code, {}, "is no file of tensors"),
+    "global": (save_code, {}, r"it refers to numpy\.random\.\S*default_rng, which is not plain"),
+    "page": (lambda _, path: path.write_text("<html>gone</html>"), {}, "is no file of tensors"),
+    "integers": (
+        save_with("conv3.conv.bias", torch.zeros(96, dtype=torch.int64)),
+        {},
+        r"1 not of floating point: conv3\.conv\.bias",
+    ),
+    "not finite": (
+        save_with("conv3.conv.bias", torch.full((96,), torch.nan)),
+        {},
+        r"not finite: coarse\.2\.bias",
+    ),
+    "own without rows": (
+        lambda _, path: torch.save({"coarse.0.weight": torch.tensor(1.0)}, path),
+        {},
+        r"1 of wrong shape: coarse\.0\.weight is \(\)",
+    ),
     "family": (
         lambda state, path: torch.save({"G": state}, path),
         {"family": "D"},
@@ -283,6 +299,8 @@ def test_malformed_checkpoints_are_one_clear_line(tmp_path, name):
     with pytest.raises(WeightsError, match=message) as caught:
         open_inpainter(config)
     assert "\n" not in str(caught.value)
+    # Torch's own message says how to read a hostile file all the same.
+    assert "weights_only" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert "damaged.pth" in str(caught.value)
 
