@@ -39,7 +39,7 @@ def list_weights(json_output: opt.Json = False) -> None:
         (
             one.weights.name,
             one.state,
-            ", ".join(one.weights.used_by),
+            ", ".join(one.weights.used_by) or "nothing here",
             one.weights.origin,
             one.weights.licence,
             one.hint,

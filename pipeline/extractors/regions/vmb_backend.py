@@ -53,6 +53,7 @@ MEAN = (102.9801, 115.9465, 122.7717)
 
 ARCHITECTURES = {
     "faster_rcnn_x152": Architecture(2048, 1600, {}, {"norm_eps": 0.0}),
+    "faster_rcnn_x101": Architecture(2048, 1600, {}, {"blocks": (3, 4, 23, 3), "norm_eps": 0.0}),
     # Ours, for tests: the same code with few channels.
     "faster_rcnn_tiny": Architecture(
         96,

@@ -185,9 +185,11 @@ def test_facts_about_networks_are_true() -> None:
     for facts in detectron2_zoo_backend.ARCHITECTURES.values():
         sizes = cascade.Sizes(trunk=Trunk(**facts.trunk), **facts.sizes)
         assert (sizes.vector, sizes.classes) == (facts.width, facts.classes)
-    for facts in vmb_backend.ARCHITECTURES.values():
+    depths = {"faster_rcnn_x152": (3, 8, 36, 3), "faster_rcnn_x101": (3, 4, 23, 3)}
+    for name, facts in vmb_backend.ARCHITECTURES.items():
         older = faster.Sizes(trunk=Trunk(**facts.trunk), **facts.sizes)
         assert (older.vector, older.logits) == (facts.width, facts.classes + 1)
+        assert older.trunk.blocks == depths.get(name, older.trunk.blocks)
     assert len(detectron2_zoo_backend.CLASSES) == len(set(detectron2_zoo_backend.CLASSES)) == 80
     assert detectron2_zoo_backend.CLASSES[::20] == (
         "person",
