@@ -232,8 +232,18 @@ def test_names_of_classes_are_torchvisions() -> None:
     assert names[1:] == list(CATEGORIES)
 
 
-def test_paper_profile_says_that_it_is_not_the_papers_network() -> None:
+def test_the_paper_profile_is_the_papers_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFFECTFLOW_WEIGHTS", str(tmp_path))
     stage = Extractor(Config(**regions.profile("paper")))
+    assert stage.outputs()[0].shape == (100, 2048)
+    with pytest.raises(WeightsError, match="pipeline weights fetch vqa-maskrcnn-benchmark-x152"):
+        stage.identity()
+
+
+def test_the_default_network_says_that_it_is_not_the_papers() -> None:
+    stage = Extractor(Config())
     assert stage.outputs()[0].shape == (100, 1024)
     assert "ResNeXt-152" in stage.warnings()[0]
 

@@ -170,3 +170,14 @@ def test_bad_configuration_is_one_line():
         make_stage("inpaint", {"method": "magic"})
     with pytest.raises(ConfigError, match=r"detector\.backend"):
         make_stage("inpaint", {"detector": {"backend": "magic"}})
+
+
+def test_the_paper_profile_needs_the_papers_network(tmp_path, monkeypatch):
+    from affectflow.pipeline.errors import WeightsError
+    from affectflow.pipeline.stages import inpaint
+
+    pytest.importorskip("torch", reason="needs torch")
+    monkeypatch.setenv("AFFECTFLOW_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match="pipeline weights fetch deepfillv2-mmediting-places2"):
+        make_stage("inpaint", inpaint.profile("paper")).identity()
+    assert "inpainter" in make_stage("inpaint", inpaint.profile("offline")).identity()
