@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -124,6 +125,24 @@ def test_a_mask_over_everything_is_finite(tiny):
     image = np.full((70, 90, 3), 7, np.uint8)
     (filled,) = open_inpainter(config_of(tiny)).fill([image], [np.full((70, 90), 255, np.uint8)])
     assert filled.shape == image.shape
+
+
+@pytest.mark.parametrize("family", "ABCD")
+def test_a_mask_that_leaves_no_background_is_told(family):
+    values = {"allow_untrained": True, "family": family}
+    config = InpainterConfig(backend="deepfillv2", device="cpu", fill_side=128, deepfillv2=values)
+    inpainter = open_inpainter(config)
+    mask = np.full((90, 130), 255, np.uint8)
+    # A corner smaller than a patch of the attention.
+    mask[:9, :9] = 0
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    sample = inpainter._prepare(image, mask)
+    size = torch.from_numpy(backend._padded(sample.mask, sample.padded))[None, None].float()
+    with torch.inference_mode():
+        wanted = inpainter.network(torch.zeros(1, 3, *sample.padded), size).all_masked.item()
+    assert inpainter.without_background(mask) is wanted is True
+    mask[:60, :60] = 0
+    assert inpainter.without_background(mask) is False
 
 
 @pytest.mark.parametrize("family", ["A", "D", "auto"])
@@ -336,6 +355,9 @@ def test_a_meme_goes_through_the_stage(tmp_path, tiny):
     item = stage.load(row)
     (columns,) = stage.compute([item])
     assert columns["inpaint"]["outcome"] == "painted"
+    facts = [columns["inpaint"][key] for key in ("backend", "weights_sha256", "untrained")]
+    assert facts == ["deepfillv2", hashlib.sha256(tiny.read_bytes()).hexdigest(), False]
+    assert columns["inpaint"]["without_background"] is False
     assert stage.bucket(item) == (96, 128)
     assert not np.array_equal(item.filled[item.mask > 0], image[item.mask > 0])
     np.testing.assert_array_equal(item.filled[item.mask == 0], image[item.mask == 0])
