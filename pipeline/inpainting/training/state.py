@@ -31,7 +31,8 @@ class TrainingConfig(Config):
         batch_size: Crops per step.
         side: Side of a crop in pixels, a multiple of 8.
         width: Features of the first layer; 24 is the published network.
-        masks: ``free_form`` (published), ``text_like`` bands, or ``both`` by turns.
+        masks: ``free_form`` (published), ``text_like`` bands (ours), or ``both`` by turns, the
+            default because captions are bands.
         learning_rate: Of both networks (Adam, betas 0.5 and 0.999).
         l1: Weight of the distances to the picture, of each stage.
         adversarial: Weight of fooling the discriminator; lower it where fillings turn grey.
