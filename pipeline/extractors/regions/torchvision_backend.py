@@ -50,7 +50,8 @@ class Backend:
         if config.layer not in self.facts.layers:
             layers = " or ".join(self.facts.layers)
             raise ConfigError(f"{config.architecture} has no layer {config.layer}, only {layers}")
-        refuse(config, "precision", "pooled_at", "proposals_before", "proposals_per_level")
+        refuse(config, "precision", "pooled_at", "masks")
+        refuse(config, "proposals_before", "proposals_per_level")
 
     def width(self) -> int:
         """Return the size of a region vector."""

@@ -77,7 +77,7 @@ class Backend:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.facts = check_architecture(config, ARCHITECTURES)
-        refuse(config, "pooled_at")
+        refuse(config, "pooled_at", "masks")
 
     def width(self) -> int:
         """Return the size of a region vector."""
