@@ -91,6 +91,16 @@ class Config(InpainterConfig, StageConfig):
     detector: DetectorConfig = DetectorConfig()
     batch_size: int = Field(default=8, ge=1)
 
+    def result_parameters(self) -> dict[str, Any]:
+        """Return the fields that affect values; where a weights file lies is none of them."""
+        values = super().result_parameters()
+        values["deepfillv2"].pop("file")
+        return values
+
+    def runtime_parameters(self) -> dict[str, Any]:
+        """Return the fields that do not affect values."""
+        return super().runtime_parameters() | {"file": self.deepfillv2.file}
+
     @property
     def detects(self) -> bool:
         """Whether the detector is needed."""

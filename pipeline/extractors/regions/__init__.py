@@ -214,7 +214,7 @@ class Extractor(BaseStage[Config, Prepared]):
         boxes[:valid] = found.boxes
         scores[:valid] = found.scores
         classes[:valid] = found.classes
-        values = {
+        values: dict[str, Value] = {
             "regions": vectors,
             "regions.boxes": boxes,
             "regions.scores": scores,
@@ -223,6 +223,7 @@ class Extractor(BaseStage[Config, Prepared]):
             "regions.size": np.asarray([item.width, item.height], dtype=np.int32),
         }
         if found.masks is not None:
-            values["regions.masks"] = np.zeros((rows, *MASK), dtype=np.float16)
-            values["regions.masks"][:valid] = found.masks
+            masks = np.zeros((rows, *MASK), dtype=np.float16)
+            masks[:valid] = found.masks
+            values["regions.masks"] = masks
         return values

@@ -324,6 +324,26 @@ def test_malformed_checkpoints_are_one_clear_line(tmp_path, name):
     assert "damaged.pth" in str(caught.value)
 
 
+def test_where_a_file_lies_is_no_part_of_the_fingerprint(tmp_path, tiny):
+    import shutil
+
+    from affectflow.pipeline.store.spec import recipe_of
+
+    moved = shutil.copy(tiny, tmp_path)
+    stages = [
+        make_stage(
+            "inpaint",
+            {"model": "deepfillv2", "residual": False, "deepfillv2": {"file": str(path)}},
+        )
+        for path in (tiny, moved)
+    ]
+    first, second = (recipe_of(stage, "samples", {}) for stage in stages)
+    assert first == second
+    assert stages[1].config.runtime_parameters()["file"] == str(moved)
+    torch.save({**torch.load(moved), "coarse.0.bias": torch.ones(8)}, moved)
+    assert recipe_of(stages[1], "samples", {}) != first
+
+
 def test_a_meme_goes_through_the_stage(tmp_path, tiny):
     from support.drawn_memes import row_of
 
