@@ -115,13 +115,13 @@ def convert(
     options = options or _preset(found, tensors)
     if found == "D":
         tensors = {key: value for key, value in tensors.items() if key.startswith("generator.")}
-    _check(tensors, expected_shapes(found, options), found)
+    check_shapes(tensors, expected_shapes(found, options), found)
     if found == "own":
         return Converted(found, options, dict(tensors))
     taken: dict[str, Tensor] = {}
     for ours, theirs in layer_names(found).items():
         if found == "C":
-            taken[f"{ours}.weight"], taken[f"{ours}.bias"] = _joined(tensors, theirs, power_steps)
+            taken[f"{ours}.weight"], taken[f"{ours}.bias"] = joined(tensors, theirs, power_steps)
         else:
             taken[f"{ours}.weight"] = tensors[f"{theirs}.weight"]
             taken[f"{ours}.bias"] = tensors[f"{theirs}.bias"]
@@ -157,7 +157,7 @@ def expected_shapes(family: Family, options: GeneratorOptions) -> dict[str, tupl
     for name, theirs in layer_names(family).items():
         weight = ours[f"{name}.weight"]
         if family == "C":
-            shapes |= _split_shapes(theirs, weight, name in _ENLARGING)
+            shapes |= split_shapes(theirs, weight, name in _ENLARGING)
         else:
             shapes |= {f"{theirs}.weight": weight, f"{theirs}.bias": weight[:1]}
     if family in _FUSE_BUFFERS:
@@ -239,9 +239,10 @@ def _names_d() -> Iterator[str]:
     yield from decoder("stage2")
 
 
-def _split_shapes(
+def split_shapes(
     theirs: str, weight: tuple[int, ...], enlarging: bool
 ) -> dict[str, tuple[int, ...]]:
+    """Return the keys of a layer whose feature and gate are apart, with their shapes."""
     half = (weight[0] // 2, *weight[1:])
     shapes: dict[str, tuple[int, ...]] = {}
     for part in ("conv2d", "mask_conv2d"):
@@ -255,7 +256,7 @@ def _split_shapes(
     return shapes
 
 
-def _joined(tensors: Mapping[str, Tensor], theirs: str, steps: int) -> tuple[Tensor, Tensor]:
+def joined(tensors: Mapping[str, Tensor], theirs: str, steps: int) -> tuple[Tensor, Tensor]:
     """Return weight and bias of a layer whose feature and gate are convolutions of their own."""
     weights, biases = [], []
     for part in ("conv2d", "mask_conv2d"):
@@ -293,13 +294,19 @@ def _preset(family: Family, tensors: Mapping[str, Tensor]) -> GeneratorOptions:
     options = PRESETS[family]
     if family != "own":
         return options
-    # Our own weights can be of any width.
-    return replace(options, width=max(2, tensors["coarse.0.weight"].shape[0] // 2))
+    # Our own weights can be of any width; a tensor without rows is told by the check.
+    rows = max(tensors["coarse.0.weight"].shape[:1], default=0)
+    return replace(options, width=max(2, rows // 2))
 
 
-def _check(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], family: Family
+def check_shapes(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], family: str
 ) -> None:
+    """Refuse tensors that are not exactly those of a family.
+
+    Raises:
+        LayoutError: Naming the first that are missing, unexpected, or of another shape or type.
+    """
     missing = [key for key in expected if key not in tensors]
     extra = [key for key in tensors if key not in expected]
     shapes = [
@@ -307,9 +314,11 @@ def _check(
         for key, shape in expected.items()
         if key in tensors and tuple(tensors[key].shape) != shape
     ]
+    kinds = (("missing", missing), ("unexpected", extra), ("of wrong shape", shapes))
+    numbers = [key for key in expected if key in tensors and not tensors[key].is_floating_point()]
     problems = [
         f"{len(found)} {what}: {'; '.join(found[:_SHOWN])}"
-        for what, found in (("missing", missing), ("unexpected", extra), ("of wrong shape", shapes))
+        for what, found in (*kinds, ("not of floating point", numbers))
         if found
     ]
     if problems:

@@ -25,11 +25,11 @@ INVALID = 3
 
 @app.command("list")
 def list_weights(json_output: opt.Json = False) -> None:
-    """Show every entry of the catalogue and whether it is usable on this machine."""
+    """Show every entry of the catalogue: present, missing, or of wrong size or digest."""
     from ..weights import statuses, weights_folder
     from . import show
 
-    found = statuses()
+    found = statuses(hashed=True)
     if json_output:
         show.print_json(
             {"folder": str(weights_folder()), "weights": [one.to_json() for one in found]}
@@ -38,8 +38,8 @@ def list_weights(json_output: opt.Json = False) -> None:
     rows = [
         (
             one.weights.name,
-            one.present,
-            ", ".join(one.weights.used_by),
+            one.state,
+            ", ".join(one.weights.used_by) or "nothing here",
             one.weights.origin,
             one.weights.licence,
             one.hint,
@@ -83,10 +83,10 @@ def verify_weights(
     json_output: opt.Json = False,
 ) -> None:
     """Hash files and compare with the published digests; exit code 3 when one is wrong."""
-    from ..weights import statuses, verify
+    from ..weights import BAD, on_disk, read_catalogue, verify
     from . import show
 
-    wanted = names or [one.weights.name for one in statuses() if one.present]
+    wanted = names or [name for name in read_catalogue() if on_disk(name)]
     found = {name: verify(name) for name in wanted}
     if json_output:
         values = {name: [_state_json(one) for one in files] for name, files in found.items()}
@@ -98,8 +98,7 @@ def verify_weights(
             for one in files
         ]
         show.print_table("Files", ("weights", "file", "state", "sha256", "expected"), rows)
-    bad = {"missing", "mismatch", "changed"}
-    if any(one.state in bad for files in found.values() for one in files):
+    if any(one.state in BAD for files in found.values() for one in files):
         raise typer.Exit(INVALID)
 
 

@@ -250,9 +250,19 @@ def commit_record(
         "attempt": task.attempt,
         "runtime": {
             **stage.config.runtime_parameters(),
+            "ran_on": _ran_on(stage),
             "threads": task.engine.threads,
             "machine": platform.machine(),
             "python": platform.python_version(),
         },
         "versions": {**versions, **stage.libraries()},
     }
+
+
+def _ran_on(stage: BaseStage[Any, Any]) -> str:
+    """Return the accelerator's name where the stage may use one and one was used, else ``cpu``."""
+    torch = sys.modules.get("torch")
+    allowed = getattr(stage.config, "device", "cpu") != "cpu"
+    if allowed and torch is not None and torch.cuda.is_initialized():
+        return str(torch.cuda.get_device_name())
+    return "cpu"

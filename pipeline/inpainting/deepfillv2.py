@@ -167,6 +167,20 @@ class Inpainter:
                     filled[place] = _enlarged(result, images[place])
         return filled
 
+    def without_background(self, mask: NDArray[np.uint8]) -> bool:
+        """Whether a mask leaves the attention no patch to copy from; its branch is zero then.
+
+        Args:
+            mask: ``(H, W)`` uint8, 255 in holes.
+        """
+        import torch
+
+        prepared = self._prepare(np.zeros((*mask.shape, 3), dtype=np.uint8), mask)
+        holes = torch.from_numpy(_padded(prepared.mask, prepared.padded))[None, None].float()
+        # Only the size of the features counts here.
+        features = holes.new_zeros((1, 1, *(side // 4 for side in prepared.padded)))
+        return bool(self.network.attention.blocked(features, holes).all())
+
     def _batch(self, size: tuple[int, int]) -> int:
         pixels = _PIXELS_CPU if self._device.type == "cpu" else _PIXELS_ACCELERATOR
         return max(1, pixels // (size[0] * size[1]))
@@ -224,6 +238,11 @@ def load_generator(config: DeepFillConfig) -> Generator:
         raise WeightsError(
             f"'{path.name}': {error}", "name the file's own entry or family"
         ) from None
+    broken = [name for name, one in converted.tensors.items() if not one.isfinite().all()]
+    if broken:
+        # Spectral norm can make them too, of a layer that is all zeros.
+        names = ", ".join(broken[:3])
+        raise WeightsError(f"'{path.name}' gives weights that are not finite: {names}")
     network = Generator(_chosen(converted.options, config))
     load_strictly(network, converted.tensors, path.name)
     return network.float()

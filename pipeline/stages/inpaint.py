@@ -55,6 +55,10 @@ SCHEMA = pa.schema(
         ("text_area_before", pa.float32()),
         ("text_area_after", pa.float32()),
         ("residual", pa.float32()),
+        ("backend", pa.string()),
+        ("weights_sha256", pa.string()),
+        ("untrained", pa.bool_()),
+        ("without_background", pa.bool_()),
     ]
 )
 
@@ -86,6 +90,16 @@ class Config(InpainterConfig, StageConfig):
     passes: int = Field(default=1, ge=1, le=2)
     detector: DetectorConfig = DetectorConfig()
     batch_size: int = Field(default=8, ge=1)
+
+    def result_parameters(self) -> dict[str, Any]:
+        """Return the fields that affect values; where a weights file lies is none of them."""
+        values = super().result_parameters()
+        values["deepfillv2"].pop("file")
+        return values
+
+    def runtime_parameters(self) -> dict[str, Any]:
+        """Return the fields that do not affect values."""
+        return super().runtime_parameters() | {"file": self.deepfillv2.file}
 
     @property
     def detects(self) -> bool:
@@ -122,13 +136,14 @@ class Stage(BaseStage[Config, Painting]):
     """Paints over text."""
 
     NAME: ClassVar[str] = "inpaint"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     READS: ClassVar[tuple[str, ...]] = ("text_regions",)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._inpainter: Inpainter | None = None
         self._detector: Detector | None = None
+        self._filled_by: dict[str, Any] = {}
 
     def outputs(self) -> tuple[OutputSpec, ...]:
         """Return the table of painted pictures."""
@@ -165,6 +180,7 @@ class Stage(BaseStage[Config, Painting]):
     def open(self) -> None:
         """Load the inpainter and, where the result is checked, the detector."""
         self._inpainter = open_inpainter(self.config)
+        self._filled_by = filled_by(self.config)
         limit_opencv()
         if self.config.detects:
             # The text itself is never read here.
@@ -222,10 +238,8 @@ class Stage(BaseStage[Config, Painting]):
         return True
 
     def _columns(self, item: Painting) -> dict[str, Any]:
-        columns = dict.fromkeys(SCHEMA.names) | {
-            "outcome": item.outcome,
-            "cover": cover(item.mask),
-        }
+        columns = dict.fromkeys(SCHEMA.names) | self._filled_by
+        columns |= {"outcome": item.outcome, "cover": cover(item.mask)}
         if item.outcome == NO_TEXT:
             return columns
         before = item.area(item.quads)
@@ -234,10 +248,23 @@ class Stage(BaseStage[Config, Painting]):
             # The picture stays: the same detector would find the same text.
             return columns | {"text_area_after": before, "residual": 1.0}
         columns |= {"image": encode_png(item.filled), "mask": encode_png(item.mask)}
+        alone = getattr(self._inpainter, "without_background", None)
+        columns["without_background"] = alone(item.mask) if alone else None
         if self.config.residual and item.left_over is not None:
             after = item.area(item.left_over)
             columns |= {"text_area_after": after, "residual": after / before}
         return columns
+
+
+def filled_by(config: InpainterConfig) -> dict[str, Any]:
+    """Return what every row says of the inpainter: backend, digest of weights, whether random."""
+    weights = inpainter_identity(config).get("weights", {})
+    files = list(weights.get("files", {}).values())
+    return {
+        "backend": config.backend,
+        "weights_sha256": files[0] if files else None,
+        "untrained": bool(weights.get("untrained", False)),
+    }
 
 
 def _too_large(mask: NDArray[np.uint8], max_cover: float) -> bool:
@@ -245,5 +272,5 @@ def _too_large(mask: NDArray[np.uint8], max_cover: float) -> bool:
 
 
 def profile(name: str) -> dict[str, Any]:
-    """Return the configuration that a profile asks for; OpenCV in both."""
-    return {}
+    """Return the configuration of a profile: the papers' DeepFillv2, or OpenCV without weights."""
+    return {"backend": "deepfillv2"} if name == "paper" else {}

@@ -247,7 +247,8 @@ class Store:
 
 def _info(folder: OutputFolder, latest: bool) -> FeatureInfo:
     spec, counts = folder.feature, folder.counts()
-    created = datetime.fromtimestamp((folder.path / SPEC_NAME).stat().st_mtime, UTC)
+    written = datetime.fromtimestamp((folder.path / SPEC_NAME).stat().st_mtime, UTC)
+    begun = folder.spec.get("begun", {}).get("at")
     return FeatureInfo(
         dataset=folder.dataset,
         name=folder.name,
@@ -263,7 +264,7 @@ def _info(folder: OutputFolder, latest: bool) -> FeatureInfo:
         shards=len(folder.commits),
         num_shards=folder.num_shards,
         complete=len(folder.commits) == folder.num_shards,
-        created=created.isoformat(timespec="seconds"),
+        created=begun or written.isoformat(timespec="seconds"),
         latest=latest,
         warnings=tuple(folder.spec["warnings"]),
     )

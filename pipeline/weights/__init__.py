@@ -16,9 +16,10 @@ never downloaded by a run.
 from .catalogue import Weights, WeightsFile, entry, read_catalogue
 from .digests import digest_of
 from .folder import identity_of, identity_of_folder, locate, locate_file, weights_folder
-from .inventory import FileState, Status, fetch, import_file, statuses, verify
+from .inventory import BAD, FileState, Status, fetch, import_file, on_disk, statuses, verify
 
 __all__ = [
+    "BAD",
     "FileState",
     "Status",
     "Weights",
@@ -31,6 +32,7 @@ __all__ = [
     "import_file",
     "locate",
     "locate_file",
+    "on_disk",
     "read_catalogue",
     "statuses",
     "verify",

@@ -83,9 +83,9 @@ class Weights(Config):
     """One entry of the catalogue.
 
     Attributes:
-        kind: Library whose layout the files have.
+        kind: Library whose layout the files have; ``torch`` is none of the others.
         revision: Commit or tag of the source.
-        used_by: Names of the stages and extractors that read it.
+        used_by: Names of the stages and extractors that read it; none for what is only listed.
         options: Facts about the network that the reader checks, for example ``quick_gelu``.
     """
 
@@ -98,6 +98,7 @@ class Weights(Config):
         "detectron2",
         "maskrcnn_benchmark",
         "deepfillv2",
+        "torch",
     ]
     source: Source
     revision: str | None = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
 
@@ -26,21 +27,50 @@ def read_state_dict(path: Path, wrappers: Sequence[str] = WRAPPERS) -> dict[str,
     Raises:
         WeightsError: The file is damaged, or holds more than tensors.
     """
+    loaded = _safetensors(path) if path.suffix == ".safetensors" else load_torch_file(path)
+    return _tensors(loaded, path.name, wrappers)
+
+
+def load_torch_file(path: Path) -> Any:
+    """Return what a PyTorch file holds, on the CPU; nothing in it is run.
+
+    Raises:
+        WeightsError: The file is damaged, or refers to a global that is not plain data; one line
+            names it.
+    """
     import torch
 
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+        with warnings.catch_warnings():
+            # Old files hold storages, and pickles, of a kind that torch only warns about.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Damaged and hostile files raise many types; each means the same here.
+        message = f"'{path.name}' is no file of tensors: {_cause(error)}"
+        raise WeightsError(message, "the file is damaged or is something else") from None
 
-            return dict(load_file(path, device="cpu"))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise WeightsError(f"'{path.name}' is no file of tensors: {cause}") from None
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path, device="cpu"))
     except Exception as error:
         # safetensors raises a type of its own that is not exported everywhere.
-        raise WeightsError(f"'{path.name}' cannot be read: {type(error).__name__}") from error
-    return _tensors(loaded, path.name, wrappers)
+        raise WeightsError(f"'{path.name}' is no file of tensors: {_cause(error)}") from None
+
+
+def _cause(error: Exception) -> str:
+    """Return one line; never torch's advice to read the file without protection."""
+    name, text = type(error).__name__, str(error)
+    refused = re.search(r"GLOBAL (\S+)", text)
+    if refused:
+        return f"it refers to {refused[1]}, which is not plain data"
+    if "eights only" in text or "weights_only" in text:
+        return f"{name}: its pickle is damaged or holds more than tensors"
+    first = text.split("\n", 1)[0].split(". ", 1)[0]
+    return f"{name}: {first[:200]}" if first else f"{name}: the file is empty or ends too early"
 
 
 def _tensors(loaded: object, name: str, wrappers: Sequence[str]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import AffectflowError, WeightsError
+from ..errors import AffectflowError, MissingDependency, WeightsError
 from .catalogue import Weights, WeightsFile, read_catalogue
 from .digests import digest_of
 from .folder import home_of, how_to_get, locate, paths_of, resolve, weights_folder
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 RECORD = "first_seen.json"
 
 State = Literal["ok", "missing", "mismatch", "changed", "unpublished"]
+EntryState = Literal["present", "missing", "wrong size", "wrong digest"]
+
+# States of a file that must not be used.
+BAD: frozenset[State] = frozenset({"missing", "mismatch", "changed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,23 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One entry of the catalogue on this machine."""
+    """One entry of the catalogue on this machine.
+
+    Attributes:
+        state: ``present``; ``missing``; ``wrong size``; ``wrong digest`` (not the published one,
+            or not the one first seen), which only `statuses` with ``hashed`` can tell.
+    """
 
     weights: Weights
-    present: bool
+    state: EntryState
     where: str
     problem: str = ""
     hint: str = ""
+
+    @property
+    def present(self) -> bool:
+        """Whether it is usable as far as was looked at."""
+        return self.state == "present"
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON."""
@@ -58,6 +72,7 @@ class Status:
         return {
             "name": self.weights.name,
             "present": self.present,
+            "state": self.state,
             "kind": self.weights.kind,
             "origin": self.weights.origin,
             "revision": self.weights.revision,
@@ -70,17 +85,44 @@ class Status:
         }
 
 
-def statuses() -> list[Status]:
-    """Return every entry of the catalogue and whether it is usable here; no file is hashed."""
-    return [_status(weights) for weights in read_catalogue().values()]
+def statuses(hashed: bool = False) -> list[Status]:
+    """Return every entry of the catalogue and whether it is usable here.
+
+    Args:
+        hashed: Compare digests too; each version of a file is hashed once, then remembered.
+    """
+    return [_status(weights, hashed) for weights in read_catalogue().values()]
 
 
-def _status(weights: Weights) -> Status:
+def _status(weights: Weights, hashed: bool) -> Status:
     try:
-        return Status(weights, True, str(locate(weights)))
+        home = locate(weights)
     except AffectflowError as error:
         where = "" if weights.in_wheel else str(home_of(weights))
-        return Status(weights, False, where, error.message, error.hint or how_to_get(weights))
+        state: EntryState = "wrong size" if _all_there(weights) else "missing"
+        return Status(weights, state, where, error.message, error.hint or how_to_get(weights))
+    wrong = [one for one in verify(weights) if one.state in BAD] if hashed else []
+    if wrong:
+        problem = f"{wrong[0].name} has sha256 {wrong[0].sha256}, not {wrong[0].expected}"
+        hint = f"remove it, then: {how_to_get(weights)}"
+        return Status(weights, "wrong digest", str(home), problem, hint)
+    return Status(weights, "present", str(home))
+
+
+def on_disk(weights: str | Weights) -> bool:
+    """Return whether any file of an entry is there, right or not."""
+    wanted = resolve(weights)
+    with contextlib.suppress(MissingDependency):
+        home = home_of(wanted)
+        return any(paths_of(home, file) for file in wanted.files)
+    return False
+
+
+def _all_there(weights: Weights) -> bool:
+    with contextlib.suppress(MissingDependency):
+        home = home_of(weights)
+        return all(paths_of(home, file) for file in weights.files)
+    return False
 
 
 def fetch(
@@ -128,7 +170,13 @@ def _fetch_file(
 
     home = home_of(wanted)
     job = Download(wanted.url_of(file), home / file.name, file, backoff_s)
+    seen = _first_seen(home).get(file.name) if file.sha256 is None else None
     sha256 = download(job, client, progress)
+    if seen and seen != sha256:
+        job.target.unlink()
+        message = f"'{job.url}' has sha256 {sha256}, it was {seen} when it was first fetched"
+        hint = f"nothing was kept; if it was meant to change, remove '{home / RECORD}'"
+        raise WeightsError(message, hint)
     if file.sha256 is None:
         _record_first_seen(home, file.name, sha256)
 
@@ -164,6 +212,10 @@ def import_file(weights: str | Weights, source: Path) -> Path:
         if not file.matches(sha256):
             message = f"'{path}' has sha256 {sha256}, expected {file.published}"
             raise WeightsError(message, "it is not the published file; nothing was imported")
+        size = path.stat().st_size
+        if file.size is not None and size != file.size:
+            message = f"'{path}' has {size} bytes, expected {file.size}"
+            raise WeightsError(message, "it is not the whole file; nothing was imported")
     with _locked(wanted):
         for file, path in pairs:
             _copy(path, home_of(wanted) / file.name)
@@ -190,7 +242,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def verify(weights: str | Weights) -> list[FileState]:
-    """Hash every file of an entry and compare with what is published, or was first seen."""
+    """Hash every file of an entry and compare with what is published, or was first seen.
+
+    A file without a published digest that has another size than published is a ``mismatch`` too.
+    """
     wanted = resolve(weights)
     home = home_of(wanted)
     found: list[FileState] = []
@@ -207,6 +262,8 @@ def _check(home: Path, file: WeightsFile, path: Path) -> FileState:
     name = path.relative_to(home).as_posix()
     if not file.matches(sha256):
         return FileState(name, "mismatch", sha256, file.published)
+    if file.size is not None and path.stat().st_size != file.size:
+        return FileState(name, "mismatch", sha256, f"{file.size} bytes")
     first_seen = _first_seen(home).get(name, "")
     if file.sha256 is not None or (first_seen == sha256):
         return FileState(name, "ok", sha256, file.sha256 or first_seen)

@@ -69,3 +69,38 @@ def test_an_unknown_name_is_refused() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "startup" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_work_of_regions_is_counted_and_set_against_the_peak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch")
+    operators = pytest.importorskip("torchvision.ops", reason="needs torchvision")
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import regions
+
+    class Convolution:
+        def __init__(self, deformable: bool) -> None:
+            self.deformable = deformable
+
+        def compute(self, pictures: list[torch.Tensor]) -> None:
+            weight, (picture,) = torch.ones(12, 4, 3, 3), pictures
+            if self.deformable:
+                operators.deform_conv2d(picture, torch.zeros(2, 18, 16, 16), weight, padding=1)
+            else:
+                torch.nn.functional.conv2d(picture, weight, padding=1, groups=2)
+
+    picture = torch.ones(2, 8, 16, 16)
+    for deformable in (False, True):
+        work = regions.work_of(Convolution(deformable), [picture])
+        assert work == 2 * (2 * 12 * 16 * 16) * (4 * 3 * 3)
+    threads = torch.get_num_threads()
+    try:
+        found = regions.run(tmp_path, quick=True)
+    finally:
+        torch.set_num_threads(threads)
+    for row in found["rows"]:
+        facts = dict(zip(found["columns"], row, strict=True))
+        assert facts["TFLOP/s"] > 0
+        assert float(facts["of matrix peak"].removesuffix(" %")) >= 0

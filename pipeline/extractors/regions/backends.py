@@ -53,12 +53,14 @@ class Regions:
         boxes: ``(n, 4)`` float32 xyxy in original pixels, inside the image.
         scores: ``(n,)`` float32, descending.
         classes: ``(n,)`` int16, 0-based without background.
+        masks: ``(n, 28, 28)`` probabilities inside each box, where they were asked for.
     """
 
     features: NDArray[np.float32]
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     classes: NDArray[np.int16]
+    masks: NDArray[np.float32] | None = None
 
 
 class Backend(Protocol):

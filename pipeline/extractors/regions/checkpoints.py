@@ -6,7 +6,6 @@ right shape, and none that the network would not know what to do with.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from ...errors import DatasetError, WeightsError
 from ...unpickle import load_pickle
+from ...weights.checkpoint import load_torch_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +37,7 @@ def load_zoo_file(network: nn.Module, path: Path) -> Conversion:
     from affectflow.models.vision.rcnn.detectron2_layout import LayoutError, convert
 
     pickled = path.suffix == ".pkl"
-    content = _pickle(path) if pickled else _torch_file(path)
+    content = _pickle(path) if pickled else load_torch_file(path)
     try:
         return _fill(network, path, lambda wanted: convert(content, wanted, pickled))
     except LayoutError as error:
@@ -55,7 +55,7 @@ def load_benchmark_file(network: nn.Module, path: Path) -> Conversion:
     """
     from affectflow.models.vision.rcnn.benchmark_layout import convert
 
-    content = _torch_file(path)
+    content = load_torch_file(path)
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
     if not isinstance(content, Mapping) or not content:
@@ -74,22 +74,6 @@ def _pickle(path: Path) -> Any:
         return load_pickle(path, encoding="latin1")
     except DatasetError as error:
         raise WeightsError(error.message, _HINT) from None
-
-
-def _torch_file(path: Path) -> Any:
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            # Old files hold storages of a kind that torch only warns about.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Damaged and hostile files raise many types; each means the same here.
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        refused = next((line for line in lines if "GLOBAL" in line), lines[0] if lines else "")
-        cause = f"{type(error).__name__}: {refused[:200]}"
-        raise WeightsError(f"'{path.name}' is no file of tensors: {cause}", _HINT) from None
 
 
 def _fill(network: nn.Module, path: Path, convert: Convert) -> Conversion:

@@ -1,4 +1,7 @@
-"""Names of the 80 COCO classes in the order of detectors that number them from 0."""
+"""Names of the COCO classes, for detectors that number the 80 and those that number 90 with gaps.
+
+Both count from 0 and leave the background out.
+"""
 
 from __future__ import annotations
 
@@ -14,3 +17,14 @@ vase, scissors, teddy bear, hair drier, toothbrush
 """
 
 CLASSES: tuple[str, ...] = tuple(name.strip() for name in _NAMES.split(","))
+
+# Numbers of the data set, from 1, that no picture uses.
+_UNUSED = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+
+
+def _with_gaps() -> tuple[str, ...]:
+    names = iter(CLASSES)
+    return tuple("N/A" if number in _UNUSED else next(names) for number in range(1, 91))
+
+
+CATEGORIES: tuple[str, ...] = _with_gaps()

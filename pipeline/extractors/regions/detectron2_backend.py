@@ -16,6 +16,7 @@ from ...errors import ConfigError, MissingDependency
 from .._device import pick_device, seeded_module
 from . import detectron2_zoo_backend as zoo
 from ._x152 import versions, weights_identity, weights_path
+from .backends import refuse
 from .checkpoints import load_zoo_file
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Backend(zoo.Backend):
         super().__init__(config)
         if config.architecture != DEFAULTS["architecture"]:
             raise ConfigError(f"the backend detectron2 has only {DEFAULTS['architecture']}")
+        refuse(config, "masks")
         if not config.post_relu:
             hint = "use --set regions.backend=detectron2_zoo"
             raise ConfigError("detectron2 gives vectors after their ReLU only", hint)

@@ -72,7 +72,7 @@ ARCHITECTURES = {
 
 
 class Backend:
-    """The cascade with three box heads; its mask head is loaded and not run."""
+    """The cascade with three box heads; its mask head is run only for ``masks``."""
 
     ROUTE = "detectron2_zoo"
 
@@ -210,7 +210,9 @@ class Backend:
         before = config.proposals_before or config.proposals
         limits = Limits(before=before, after=config.proposals)
         rule = Selection(config.confidence_threshold, config.nms_iou, config.num_boxes)
-        found: list[Detections] = self._network(images, sizes, limits, rule, config.pooled_at)
+        found: list[Detections] = self._network(
+            images, sizes, limits, rule, config.pooled_at, config.masks
+        )
         return found
 
     def _regions(self, image: Prepared, found: Detections) -> Regions:
@@ -222,11 +224,13 @@ class Backend:
         solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         assert found.linear is not None
         vectors = found.linear.relu() if self.config.post_relu else found.linear
+        masks = None if found.masks is None else found.masks[solid].float().cpu().numpy()
         return Regions(
             vectors[solid].float().cpu().numpy(),
             boxes[solid].cpu().numpy(),
             found.scores[solid].cpu().numpy(),
             found.classes[solid].cpu().numpy().astype(np.int16),
+            masks,
         )
 
 

@@ -18,9 +18,11 @@ from ...weights import entry, identity_of, identity_of_folder, locate_file
 from ...weights.checkpoint import load_strictly, read_state_dict
 from .._device import inference, pick_device, seeded_identity, seeded_module, untrained_warning
 from .._packages import require
+from ._x152 import precision_identity
 from .backends import Prepared, Regions, refuse
+from .coco import CATEGORIES
 from .selection import select
-from .torchvision_networks import ARCHITECTURES, build, head_layers
+from .torchvision_networks import ARCHITECTURES, RATIOS, build, head_layers
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +50,8 @@ class Backend:
         if config.layer not in self.facts.layers:
             layers = " or ".join(self.facts.layers)
             raise ConfigError(f"{config.architecture} has no layer {config.layer}, only {layers}")
-        refuse(config, "precision", "pooled_at", "proposals_before", "proposals_per_level")
+        refuse(config, "precision", "pooled_at", "masks")
+        refuse(config, "proposals_before", "proposals_per_level")
 
     def width(self) -> int:
         """Return the size of a region vector."""
@@ -62,16 +65,12 @@ class Backend:
             "route": "torchvision",
             "weights": self._weights(),
             "untrained": config.allow_untrained,
-            "architecture": {
-                "name": config.architecture,
-                "fpn_width": self.facts.pyramid,
-                "levels": list(self.facts.levels),
-                "roi_align_aligned": False,
-            },
-            "classes": {"count": self.facts.classes - 1, "numbering": "0-based, no background"},
+            "architecture": self._architecture(),
+            "classes": self._classes(),
             "preprocessing": preprocess,
             "preprocessing_digest": digest(preprocess),
             "selection": {
+                "proposals": config.proposals,
                 "nms_iou": config.nms_iou,
                 "nms_boxes": "proposals",
                 "confidence_threshold": config.confidence_threshold,
@@ -79,7 +78,32 @@ class Backend:
                 "score": "highest class score among classes survived",
             },
             "layer": config.layer,
+            "pooled_at": "proposals",
             "post_relu": config.post_relu,
+            "precision": precision_identity(config),
+        }
+
+    def _architecture(self) -> dict[str, Any]:
+        return {
+            "name": self.config.architecture,
+            "fpn_width": self.facts.pyramid,
+            "levels": list(self.facts.levels),
+            "anchors": {
+                "sizes": list(self.facts.anchor_sizes),
+                "ratios": list(RATIOS),
+                "rounded": True,
+            },
+            "norm_eps": self.facts.norm_eps,
+            "roi_align_aligned": False,
+            "roi_align_sampling_ratio": 2,
+        }
+
+    def _classes(self) -> dict[str, Any]:
+        known = len(CATEGORIES) == self.facts.classes - 1
+        return {
+            "count": self.facts.classes - 1,
+            "numbering": "0-based, no background",
+            "names_digest": digest(list(CATEGORIES), 64) if known else None,
         }
 
     def _preprocessing(self) -> dict[str, Any]:

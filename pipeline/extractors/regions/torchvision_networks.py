@@ -24,6 +24,7 @@ class Architecture:
         levels: ResNet stages (1 to 4) that feed the feature pyramid.
         pyramid: Channels of the feature pyramid.
         classes: Outputs of the classifier, background (0) included.
+        norm_eps: Added to the variance by the trunk's batch norm.
     """
 
     width: int = 1024
@@ -32,10 +33,20 @@ class Architecture:
     levels: tuple[int, ...] = (1, 2, 3, 4)
     pyramid: int = 256
     classes: int = 91
+    # The first published weights were trained with batch norm frozen at eps 0.
+    norm_eps: float = 0.0
 
+    @property
+    def anchor_sizes(self) -> tuple[int, ...]:
+        """Sides of the anchors; one more level is pooled from the last."""
+        return tuple(2 ** (4 + level) for level in (*self.levels, self.levels[-1] + 1))
+
+
+# Heights over widths of the anchors.
+RATIOS = (0.5, 1.0, 2.0)
 
 ARCHITECTURES = {
-    "maskrcnn_resnet50_fpn_v2": Architecture(layers=("fc6",)),
+    "maskrcnn_resnet50_fpn_v2": Architecture(layers=("fc6",), norm_eps=1e-5),
     "maskrcnn_resnet50_fpn": Architecture(),
     # Ours, for runs without weights: a shallow body, no level at stride 4, about ten images of 224
     # pixels a second on one core.
@@ -68,20 +79,18 @@ def _resnet_fpn(wanted: Architecture, limits: dict[str, int]) -> Any:
     from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
     def norm(channels: int) -> nn.Module:
-        # The published weights were trained with batch norm frozen at eps 0.
-        return FrozenBatchNorm2d(channels, eps=0.0)
+        return FrozenBatchNorm2d(channels, eps=wanted.norm_eps)
 
     body = getattr(resnet, wanted.depth)(weights=None, norm_layer=norm)
     stages = {f"layer{level}": str(place) for place, level in enumerate(wanted.levels)}
     first = body.inplanes // 8
     channels = [first * 2 ** (level - 1) for level in wanted.levels]
     backbone = BackboneWithFPN(body, stages, channels, wanted.pyramid)
-    # One more level is pooled from the last.
-    sizes = tuple((2 ** (4 + level),) for level in (*wanted.levels, wanted.levels[-1] + 1))
+    sizes = tuple((size,) for size in wanted.anchor_sizes)
     network = MaskRCNN(
         backbone,
         num_classes=wanted.classes,
-        rpn_anchor_generator=AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
+        rpn_anchor_generator=AnchorGenerator(sizes, (RATIOS,) * len(sizes)),
         box_roi_pool=MultiScaleRoIAlign(list(stages.values()), output_size=7, sampling_ratio=2),
         box_head=TwoMLPHead(wanted.pyramid * 49, wanted.width),
         **limits,

@@ -53,6 +53,7 @@ MEAN = (102.9801, 115.9465, 122.7717)
 
 ARCHITECTURES = {
     "faster_rcnn_x152": Architecture(2048, 1600, {}, {"norm_eps": 0.0}),
+    "faster_rcnn_x101": Architecture(2048, 1600, {}, {"blocks": (3, 4, 23, 3), "norm_eps": 0.0}),
     # Ours, for tests: the same code with few channels.
     "faster_rcnn_tiny": Architecture(
         96,
@@ -76,7 +77,7 @@ class Backend:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.facts = check_architecture(config, ARCHITECTURES)
-        refuse(config, "pooled_at")
+        refuse(config, "pooled_at", "masks")
 
     def width(self) -> int:
         """Return the size of a region vector."""

@@ -35,11 +35,17 @@ def box(height: int, width: int, generator: np.random.Generator) -> NDArray[np.b
 
 
 def strokes(height: int, width: int, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """Return one to three broad polylines that turn back and forth, with round joints."""
+    """Return one to three broad polylines that turn back and forth, with round joints.
+
+    A polyline runs from left to right; half of the masks are mirrored, and half turned upside down.
+    The published code means to do the same and drops the mirrored copy, so that its holes are
+    almost twice as frequent on the right.
+    """
     canvas = np.zeros((height, width), dtype=np.uint8)
     for _ in range(int(generator.integers(1, 4))):
         _draw_stroke(canvas, generator)
-    return canvas > 0
+    down, along = (-1 if generator.random() < 0.5 else 1 for _ in range(2))
+    return np.ascontiguousarray(canvas[::down, ::along] > 0)
 
 
 def _draw_stroke(canvas: NDArray[np.uint8], generator: np.random.Generator) -> None:

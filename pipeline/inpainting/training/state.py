@@ -16,6 +16,7 @@ from affectflow.models.vision.deepfillv2_discriminators import Discriminator
 
 from ...config import Config
 from ...errors import ConfigError, WeightsError
+from ...weights.checkpoint import load_torch_file
 from .crops import MaskKind
 
 STATE_FILE = "state.pt"
@@ -30,7 +31,8 @@ class TrainingConfig(Config):
         batch_size: Crops per step.
         side: Side of a crop in pixels, a multiple of 8.
         width: Features of the first layer; 24 is the published network.
-        masks: ``free_form`` (published), ``text_like`` bands, or ``both`` by turns.
+        masks: ``free_form`` (published), ``text_like`` bands (ours), or ``both`` by turns, the
+            default because captions are bands.
         learning_rate: Of both networks (Adam, betas 0.5 and 0.999).
         l1: Weight of the distances to the picture, of each stage.
         adversarial: Weight of fooling the discriminator; lower it where fillings turn grey.
@@ -105,15 +107,17 @@ class TrainingState:
         path = folder / STATE_FILE
         if not path.exists():
             return
+        hint = "pass another --out, or remove it to start again"
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_torch_file(path)
             self._same_settings(state["config"])
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
             self.step = int(state["step"])
-        except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+        except WeightsError as error:
+            raise WeightsError(f"'{path}' cannot be resumed from: {error.message}", hint) from None
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            hint = "pass another --out, or remove it to start again"
             raise WeightsError(f"'{path}' cannot be resumed from: {cause}", hint) from None
 
     def _same_settings(self, begun: dict[str, Any]) -> None:

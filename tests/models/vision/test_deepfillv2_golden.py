@@ -23,6 +23,10 @@ from affectflow.models.vision.deepfillv2_layouts import (  # noqa: E402
     fold,
     spectral_norm,
 )
+from affectflow.models.vision.deepfillv2_plain import (  # noqa: E402
+    PlainGenerator,
+    convert_plain,
+)
 from affectflow.pipeline.inpainting.deepfillv2 import CHECKPOINT_WRAPPERS  # noqa: E402
 from affectflow.pipeline.weights.checkpoint import read_state_dict  # noqa: E402
 
@@ -224,6 +228,25 @@ def test_family_e_is_refused_by_name():
     state = records.formula_state("E_generator", records.facts("E_gen")["weights"])
     with pytest.raises(LayoutError, match=r"family E \(zhaoyuzhi/deepfillv2\) .* not supported"):
         convert(state)
+    del state["refinement.3.conv2d.bias"]
+    with pytest.raises(LayoutError, match=r"family E .*1 missing: refinement\.3\.conv2d\.bias"):
+        convert_plain(state)
+
+
+def test_family_e(tmp_path):
+    described, wanted = records.facts("E_gen"), records.arrays("E_gen")
+    path = tmp_path / "E.pth"
+    torch.save(records.formula_state("E_generator", described["weights"]), path)
+    network = PlainGenerator().eval()
+    network.load_state_dict(convert_plain(read_state_dict(path, CHECKPOINT_WRAPPERS)))
+    image = records.picture(described["image"], 0.0, 1.0, "RGB")
+    mask = torch.from_numpy(wanted["mask"])[None, None].float()
+    with torch.inference_mode():
+        filled = network(image, mask)
+        again = network(torch.cat((image, image)), torch.cat((mask, mask * 0)))
+    for name in ("coarse", "final"):
+        close(getattr(filled, name)[0], wanted[name], described["recommended_atol"], name)
+    torch.testing.assert_close(again.final[:1], filled.final, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", "ABCD")

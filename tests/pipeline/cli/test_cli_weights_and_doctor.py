@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -61,6 +62,39 @@ def test_import_and_verify_a_file_without_published_digest(
     assert [one["state"] for one in found["mine"]] == ["ok"]
     (folder / "mine" / "m.pth").write_bytes(b"abd")
     assert "changed" in invoke(weights.app, "verify", code=3)
+
+
+def states(name: str) -> tuple[str, bool]:
+    values = json.loads(invoke(weights.app, "list", "--json"))["weights"]
+    return next((one["state"], one["present"]) for one in values if one["name"] == name)
+
+
+def test_list_and_verify_tell_missing_short_and_wrong(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from affectflow.pipeline.weights import catalogue as module
+
+    text = (
+        "mine:\n  kind: torchvision\n  source: {kind: url, base: 'http://127.0.0.1:9/'}\n"
+        f"  files: [{{name: m.pth, size: 3, sha256: {hashlib.sha256(b'abc').hexdigest()}}}]\n"
+        "  licence: MIT\n"
+    )
+    (tmp_path / "weights.yaml").write_text(text)
+    monkeypatch.setattr(module, "CATALOGUE_FILE", tmp_path / "weights.yaml")
+    assert states("mine") == ("missing", False)
+    assert json.loads(invoke(weights.app, "verify", "--json")) == {}
+    (folder / "mine").mkdir(parents=True)
+    file = folder / "mine" / "m.pth"
+    for content, state in ((b"ab", "wrong size"), (b"abd", "wrong digest")):
+        file.write_bytes(content)
+        assert states("mine") == (state, False)
+        assert state in " ".join(invoke(weights.app, "list").split())
+        # Without a name everything that is there is checked, above all what cannot be used.
+        found = json.loads(invoke(weights.app, "verify", "--json", code=3))
+        assert [one["state"] for one in found["mine"]] == ["mismatch"]
+    file.write_bytes(b"abc")
+    assert states("mine") == ("present", True)
+    assert json.loads(invoke(weights.app, "verify", "--json"))["mine"][0]["state"] == "ok"
 
 
 def test_unknown_name() -> None:

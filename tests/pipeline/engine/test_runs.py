@@ -330,6 +330,19 @@ def test_a_shard_that_takes_too_long_fails_and_can_be_run_again(tmp_path: Path) 
     assert (again.exit_code, again.cells["done"]) == (0, 2)
 
 
+def test_a_specification_says_when_it_was_begun_and_a_shard_what_it_ran_on(tmp_path: Path) -> None:
+    run_of(tmp_path)
+    paths = sorted((tmp_path / "store").glob("features/*/*/*/_spec.json"))
+    first = json.loads(paths[0].read_text())
+    assert set(first["begun"]) == {"at", "affectflow"}
+    commit = json.loads((paths[0].parent / "part-00000.commit.json").read_text())
+    assert commit["runtime"]["ran_on"] == "cpu"
+    old = {"at": "2020-01-01T00:00:00+00:00", "affectflow": "0.0.1"}
+    paths[0].write_text(json.dumps(first | {"begun": old, "warnings": ["another"]}))
+    run_of(tmp_path)
+    assert json.loads(paths[0].read_text()) == first | {"begun": old}
+
+
 def test_damaged_records_count_as_absent(tmp_path: Path) -> None:
     run_of(tmp_path)
     digests = part_digests(tmp_path / "store")

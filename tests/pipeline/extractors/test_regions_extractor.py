@@ -14,9 +14,11 @@ from affectflow.pipeline.errors import ConfigError, RowError, WeightsError
 from affectflow.pipeline.extractors import regions
 from affectflow.pipeline.extractors.regions import Config, Extractor
 from affectflow.pipeline.extractors.regions.backends import Regions, backend_names
+from affectflow.pipeline.extractors.regions.coco import CATEGORIES
 from affectflow.pipeline.extractors.regions.torchvision_backend import Backend, scaled_size
 from affectflow.pipeline.extractors.regions.torchvision_networks import (
     ARCHITECTURES,
+    RATIOS,
     build,
     head_layers,
 )
@@ -210,12 +212,38 @@ def test_identity_says_everything_that_affects_values() -> None:
     identity = Extractor(Config(**regions.profile("offline"))).identity()
     assert identity["untrained"] is True
     assert identity["weights"]["seed"] == 0
-    for key in ("route", "architecture", "preprocessing", "selection", "layer", "post_relu"):
+    for key in ("route", "preprocessing_digest", "layer", "pooled_at", "post_relu"):
         assert key in identity
+    assert {"name", "fpn_width", "anchors", "norm_eps", "roi_align_aligned"} <= set(
+        identity["architecture"]
+    )
+    assert {"count", "numbering", "names_digest"} <= set(identity["classes"])
+    assert len(identity["classes"]["names_digest"]) == 64
+    assert {"proposals", "nms_iou", "confidence_threshold", "num_boxes", "score"} <= set(
+        identity["selection"]
+    )
+    assert {"compute", "autocast", "tf32", "stored"} <= set(identity["precision"])
 
 
-def test_paper_profile_says_that_it_is_not_the_papers_network() -> None:
+def test_names_of_classes_are_torchvisions() -> None:
+    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights
+
+    names = MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.meta["categories"]
+    assert names[1:] == list(CATEGORIES)
+
+
+def test_the_paper_profile_is_the_papers_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFFECTFLOW_WEIGHTS", str(tmp_path))
     stage = Extractor(Config(**regions.profile("paper")))
+    assert stage.outputs()[0].shape == (100, 2048)
+    with pytest.raises(WeightsError, match="pipeline weights fetch vqa-maskrcnn-benchmark-x152"):
+        stage.identity()
+
+
+def test_the_default_network_says_that_it_is_not_the_papers() -> None:
+    stage = Extractor(Config())
     assert stage.outputs()[0].shape == (100, 1024)
     assert "ResNeXt-152" in stage.warnings()[0]
 
@@ -289,3 +317,8 @@ def test_facts_about_networks_are_true(name: str) -> None:
     assert network.backbone.out_channels == facts.pyramid
     assert hasattr(network.roi_heads.box_head, "fc7") == ("fc7" in facts.layers)
     assert network.rpn.post_nms_top_n() == 123
+    sizes = network.rpn.anchor_generator.sizes
+    assert tuple(side for (side,) in sizes) == facts.anchor_sizes
+    assert set(network.rpn.anchor_generator.aspect_ratios) == {RATIOS}
+    assert network.backbone.body.bn1.eps == facts.norm_eps
+    assert network.roi_heads.box_roi_pool.sampling_ratio == 2

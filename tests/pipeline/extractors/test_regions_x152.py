@@ -78,6 +78,27 @@ def test_batch_equals_single_and_vectors_differ(stage: Extractor, tmp_path: Path
     assert len({vector.tobytes() for vector in together[0]["regions"]}) > 5
 
 
+def test_masks_where_they_are_asked_for(tmp_path: Path) -> None:
+    rows = [make_row(tmp_path, name) for name in "ab"]
+    plain, masked = tiny("detectron2_zoo"), tiny("detectron2_zoo", masks=True)
+    spec = masked.outputs()[-1]
+    assert (spec.name, spec.shape, spec.dtype) == ("regions.masks", (10, 28, 28), "float16")
+    assert "regions.masks" not in [one.name for one in plain.outputs()]
+    for before, after in zip(run(plain, rows), run(masked, rows), strict=True):
+        masks, valid = after.pop("regions.masks"), int(after["regions.num_valid"][0])
+        assert masks.shape == spec.shape
+        assert masks.dtype == np.float16
+        assert 0 < masks[:valid].min() <= masks[:valid].max() < 1
+        assert masks[:valid].std() > 1e-4
+        assert not masks[valid:].any()
+        for name, value in before.items():
+            np.testing.assert_array_equal(value, after[name])
+    nothing = tiny("detectron2_zoo", masks=True, confidence_threshold=0.999)
+    assert not run(nothing, rows[:1])[0]["regions.masks"].any()
+    with pytest.raises(ConfigError, match="vmb has no masks"):
+        tiny("vmb", masks=True)
+
+
 def test_seeds_make_weights(tmp_path: Path) -> None:
     row = make_row(tmp_path, "a")
     for backend in TINY:
@@ -185,9 +206,11 @@ def test_facts_about_networks_are_true() -> None:
     for facts in detectron2_zoo_backend.ARCHITECTURES.values():
         sizes = cascade.Sizes(trunk=Trunk(**facts.trunk), **facts.sizes)
         assert (sizes.vector, sizes.classes) == (facts.width, facts.classes)
-    for facts in vmb_backend.ARCHITECTURES.values():
+    depths = {"faster_rcnn_x152": (3, 8, 36, 3), "faster_rcnn_x101": (3, 4, 23, 3)}
+    for name, facts in vmb_backend.ARCHITECTURES.items():
         older = faster.Sizes(trunk=Trunk(**facts.trunk), **facts.sizes)
         assert (older.vector, older.logits) == (facts.width, facts.classes + 1)
+        assert older.trunk.blocks == depths.get(name, older.trunk.blocks)
     assert len(detectron2_zoo_backend.CLASSES) == len(set(detectron2_zoo_backend.CLASSES)) == 80
     assert detectron2_zoo_backend.CLASSES[::20] == (
         "person",

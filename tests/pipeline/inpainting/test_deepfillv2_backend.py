@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -124,6 +125,24 @@ def test_a_mask_over_everything_is_finite(tiny):
     image = np.full((70, 90, 3), 7, np.uint8)
     (filled,) = open_inpainter(config_of(tiny)).fill([image], [np.full((70, 90), 255, np.uint8)])
     assert filled.shape == image.shape
+
+
+@pytest.mark.parametrize("family", "ABCD")
+def test_a_mask_that_leaves_no_background_is_told(family):
+    values = {"allow_untrained": True, "family": family}
+    config = InpainterConfig(backend="deepfillv2", device="cpu", fill_side=128, deepfillv2=values)
+    inpainter = open_inpainter(config)
+    mask = np.full((90, 130), 255, np.uint8)
+    # A corner smaller than a patch of the attention.
+    mask[:9, :9] = 0
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    sample = inpainter._prepare(image, mask)
+    size = torch.from_numpy(backend._padded(sample.mask, sample.padded))[None, None].float()
+    with torch.inference_mode():
+        wanted = inpainter.network(torch.zeros(1, 3, *sample.padded), size).all_masked.item()
+    assert inpainter.without_background(mask) is wanted is True
+    mask[:60, :60] = 0
+    assert inpainter.without_background(mask) is False
 
 
 @pytest.mark.parametrize("family", ["A", "D", "auto"])
@@ -258,7 +277,23 @@ CASES = {
         r"1 of wrong shape: conv3.conv.bias is \(5,\), expected \(96,\)",
     ),
     "truncated": (save_truncated, {}, "is no file of tensors"),
-    "global": (save_code, {}, "is no file of tensors"),
+    "global": (save_code, {}, r"it refers to numpy\.random\.\S*default_rng, which is not plain"),
+    "page": (lambda _, path: path.write_text("<html>gone</html>"), {}, "is no file of tensors"),
+    "integers": (
+        save_with("conv3.conv.bias", torch.zeros(96, dtype=torch.int64)),
+        {},
+        r"1 not of floating point: conv3\.conv\.bias",
+    ),
+    "not finite": (
+        save_with("conv3.conv.bias", torch.full((96,), torch.nan)),
+        {},
+        r"not finite: coarse\.2\.bias",
+    ),
+    "own without rows": (
+        lambda _, path: torch.save({"coarse.0.weight": torch.tensor(1.0)}, path),
+        {},
+        r"1 of wrong shape: coarse\.0\.weight is \(\)",
+    ),
     "family": (
         lambda state, path: torch.save({"G": state}, path),
         {"family": "D"},
@@ -283,8 +318,30 @@ def test_malformed_checkpoints_are_one_clear_line(tmp_path, name):
     with pytest.raises(WeightsError, match=message) as caught:
         open_inpainter(config)
     assert "\n" not in str(caught.value)
+    # Torch's own message says how to read a hostile file all the same.
+    assert "weights_only" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert "damaged.pth" in str(caught.value)
+
+
+def test_where_a_file_lies_is_no_part_of_the_fingerprint(tmp_path, tiny):
+    import shutil
+
+    from affectflow.pipeline.store.spec import recipe_of
+
+    moved = shutil.copy(tiny, tmp_path)
+    stages = [
+        make_stage(
+            "inpaint",
+            {"model": "deepfillv2", "residual": False, "deepfillv2": {"file": str(path)}},
+        )
+        for path in (tiny, moved)
+    ]
+    first, second = (recipe_of(stage, "samples", {}) for stage in stages)
+    assert first == second
+    assert stages[1].config.runtime_parameters()["file"] == str(moved)
+    torch.save({**torch.load(moved), "coarse.0.bias": torch.ones(8)}, moved)
+    assert recipe_of(stages[1], "samples", {}) != first
 
 
 def test_a_meme_goes_through_the_stage(tmp_path, tiny):
@@ -318,6 +375,9 @@ def test_a_meme_goes_through_the_stage(tmp_path, tiny):
     item = stage.load(row)
     (columns,) = stage.compute([item])
     assert columns["inpaint"]["outcome"] == "painted"
+    facts = [columns["inpaint"][key] for key in ("backend", "weights_sha256", "untrained")]
+    assert facts == ["deepfillv2", hashlib.sha256(tiny.read_bytes()).hexdigest(), False]
+    assert columns["inpaint"]["without_background"] is False
     assert stage.bucket(item) == (96, 128)
     assert not np.array_equal(item.filled[item.mask > 0], image[item.mask > 0])
     np.testing.assert_array_equal(item.filled[item.mask == 0], image[item.mask == 0])

@@ -93,6 +93,7 @@ def test_no_text_passes_through(tmp_path):
     columns = run(row_of(tmp_path, meme(), regions_of([])))
     assert columns.pop("outcome") == "no_text"
     assert columns.pop("cover") == 0
+    assert (columns.pop("backend"), columns.pop("untrained")) == ("opencv", False)
     assert set(columns.values()) == {None}
 
 
@@ -118,6 +119,15 @@ def test_backend_none_says_so(tmp_path):
     assert columns["outcome"] == "not_painted"
     assert columns["image"] is None
     assert columns["residual"] == 1.0
+
+
+@pytest.mark.parametrize("backend", ["opencv", "mean", "none"])
+def test_every_row_says_which_backend_it_is_of(tmp_path, backend):
+    columns = run(detected(row_of(tmp_path, meme())), backend=backend)
+    assert columns["backend"] == backend
+    assert columns["untrained"] is False
+    assert columns["weights_sha256"] is None
+    assert columns["without_background"] is None
 
 
 def test_without_residual_the_detector_is_not_needed(tmp_path):
@@ -170,3 +180,14 @@ def test_bad_configuration_is_one_line():
         make_stage("inpaint", {"method": "magic"})
     with pytest.raises(ConfigError, match=r"detector\.backend"):
         make_stage("inpaint", {"detector": {"backend": "magic"}})
+
+
+def test_the_paper_profile_needs_the_papers_network(tmp_path, monkeypatch):
+    from affectflow.pipeline.errors import WeightsError
+    from affectflow.pipeline.stages import inpaint
+
+    pytest.importorskip("torch", reason="needs torch")
+    monkeypatch.setenv("AFFECTFLOW_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match="pipeline weights fetch deepfillv2-mmediting-places2"):
+        make_stage("inpaint", inpaint.profile("paper")).identity()
+    assert "inpainter" in make_stage("inpaint", inpaint.profile("offline")).identity()

@@ -47,7 +47,7 @@ def test_every_entry_says_where_from_and_under_which_licence() -> None:
     )
     for one in found.values():
         assert one.licence
-        assert one.used_by
+        assert bool(one.used_by) != one.note.startswith("Not read by anything here")
         assert one.origin
 
 
@@ -252,6 +252,19 @@ def test_verify_tells_missing_mismatch_and_changed(folder: Path, tmp_path: Path)
     assert [one.state for one in weights.verify(unpublished)] == ["ok"]
     (home / "a.bin").write_bytes(b"later")
     assert [one.state for one in weights.verify(unpublished)] == ["changed"]
+
+
+def test_a_short_file_without_digest_is_neither_imported_nor_right(
+    folder: Path, tmp_path: Path
+) -> None:
+    sized = entry(files=[{"name": "a.bin", "size": 3}])
+    (tmp_path / "a.bin").write_bytes(b"ab")
+    with pytest.raises(WeightsError, match=r"has 2 bytes, expected 3 .*nothing was imported"):
+        weights.import_file(sized, tmp_path / "a.bin")
+    assert not (folder / "thing").exists()
+    (folder / "thing").mkdir(parents=True)
+    (folder / "thing" / "a.bin").write_bytes(b"ab")
+    assert [one.state for one in weights.verify(sized)] == ["mismatch"]
 
 
 def test_prefix_of_a_digest_is_checked(folder: Path) -> None:

@@ -256,6 +256,19 @@ def test_unpublished_digest_is_recorded_at_first_sight(
     assert [one.state for one in weights.verify(wanted)] == ["ok"]
     path.write_bytes(b"other")
     assert [one.state for one in weights.verify(wanted)] == ["changed"]
+    assert fetch(wanted).read_bytes() == CONTENT
+
+
+def test_a_source_that_changed_is_not_taken_for_the_first_seen(
+    server: tuple[str, Behaviour], folder: Path
+) -> None:
+    base, plan = server
+    wanted = entry(base, sha256=None, size=None)
+    fetch(wanted).unlink()
+    plan.content, plan.etag = b"another file", '"v2"'
+    with pytest.raises(WeightsError, match="when it was first fetched"):
+        fetch(wanted)
+    assert [one.state for one in weights.verify(wanted)] == ["missing"]
 
 
 def test_two_fetches_at_once_download_once(server: tuple[str, Behaviour]) -> None:

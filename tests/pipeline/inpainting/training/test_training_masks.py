@@ -55,6 +55,12 @@ def test_height_and_width_are_not_swapped(kind):
     assert 0.6 < right / left < 1.6
 
 
+def test_strokes_prefer_no_side():
+    cover = many("strokes", 64, 64, count=1500).mean(axis=0)
+    assert 0.85 < cover[:, :32].mean() / cover[:, 32:].mean() < 1.15
+    assert 0.85 < cover[:32].mean() / cover[32:].mean() < 1.15
+
+
 def test_masks_scale_with_the_picture():
     small, large = many("free_form", 64, 64), many("free_form", 256, 256)
     assert abs(small.mean() - large.mean()) < 0.06
