@@ -30,8 +30,6 @@ _BUILTINS: dict[str, Any] = {
     "long": int,
     "float": float,
     "bool": bool,
-    "str": str,
-    "unicode": str,
 }
 
 
@@ -91,6 +89,17 @@ class _Latin1Bytes:
         if not isinstance(text, str) or encoding != "latin1":
             raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}, expected latin1")
         return text.encode("latin1")
+
+
+class _Text:
+    """Stands for ``str``: what a nested list would be written as can be larger than any memory."""
+
+    __slots__ = ()
+
+    def __call__(self, content: Any = "") -> str:
+        if isinstance(content, str):
+            return content
+        raise pickle.UnpicklingError(f"text from {type(content).__name__}")
 
 
 class _Bytes:
@@ -161,7 +170,7 @@ def _plain_global(module: str, name: str) -> Any:
     if module in {"builtins", "__builtin__"}:
         if name in {"bytes", "bytearray"}:
             return _Bytes(bytes if name == "bytes" else bytearray)
-        return _BUILTINS.get(name)
+        return _Text() if name in {"str", "unicode"} else _BUILTINS.get(name)
     if module == "collections":
         known = {"OrderedDict": collections.OrderedDict, "defaultdict": collections.defaultdict}
         return known.get(name)

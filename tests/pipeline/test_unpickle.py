@@ -128,6 +128,15 @@ def test_bytes_by_length_and_other_codecs_are_refused():
         loads_pickle(b"c_codecs\nencode\n(Va\nVrot13\ntR.")
 
 
+def test_text_is_not_made_of_lists():
+    # Forty lists, each of the one before twice, would be written as ten terabytes.
+    lists = b"".join(b"q%c0](h%ch%ce" % (index, index, index) for index in range(40))
+    with pytest.raises(DatasetError, match="text from list"):
+        loads_pickle(b"\x80\x02cbuiltins\nstr\n(](K\x01K\x01e" + lists + b"tR.")
+    assert loads_pickle(b"c__builtin__\nunicode\n(Vword\ntR.") == "word"
+    assert loads_pickle(b"cbuiltins\nstr\n(tR.") == ""
+
+
 @pytest.mark.parametrize("data", [b"", b"not a pickle", b"\x80\x04]", pickle.dumps([1])[:-2]])
 def test_a_damaged_file_is_a_dataset_error(data):
     with pytest.raises(DatasetError, match="not a readable pickle"):
