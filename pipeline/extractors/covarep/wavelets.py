@@ -29,6 +29,8 @@ FLOOR = 1e-8
 # The Gaussian of the wavelet is below 1e-13 beyond eight of its widths.
 _REACH = 8 * SLOPE_SCALES[-1]
 _BLOCK = 8192 - 2 * _REACH
+# Instants whose maxima are looked for further away than this are computed one by one.
+_LONGEST = 2048
 
 
 @functools.cache
@@ -71,14 +73,14 @@ def dispersion(residual: Signal, instants: Instants, *, strict: bool) -> Signal:
     lengths = periods(instants)
     half = round_away(0.2 * lengths)
     inside = (instants - lengths >= 0) & (instants + lengths < len(residual)) & (lengths > 0)
-    result = np.zeros(len(instants))
+    result, early = np.zeros(len(instants)), 1 if strict else 0
     for start, stop in spans(len(residual), _BLOCK):
         members = np.flatnonzero(inside & (instants >= start) & (instants < stop))
-        if len(members) == 0:
-            continue
-        result[members] = _block_dispersion(
-            residual, instants[members], half[members], 1 if strict else 0
-        )
+        usual = members[half[members] <= _LONGEST]
+        if len(usual):
+            result[usual] = _block_dispersion(residual, instants[usual], half[usual], early)
+        for member in members[half[members] > _LONGEST]:
+            result[member] = _long_dispersion(residual, instants[member], half[member], early)
         release(residual)
     return np.divide(result, lengths, out=np.zeros(len(instants)), where=inside)
 
@@ -96,9 +98,32 @@ def _block_dispersion(residual: Signal, instants: Instants, half: Instants, earl
     index = instants[:, None] - low + steps
     outside = (np.abs(steps) > half[:, None]) | (index < 0) | (index >= len(part))
     values = filtered[:, np.clip(index, 0, len(part) - 1)]
-    values[:, outside] = -np.inf
+    np.copyto(values, -np.inf, where=outside)
     distance = np.abs(steps[values.argmax(axis=2)] + early)
     return np.asarray(distance.mean(axis=0))
+
+
+def _long_dispersion(residual: Signal, instant: int, half: int, early: int) -> float:
+    """Return the mean distance of one instant's maxima, searched part after part.
+
+    The period of the first instant after a gap is as long as the gap.
+    """
+    low, high = max(0, instant - half), min(len(residual), instant + half + 1)
+    best = np.full(len(DISPERSION_SCALES), -np.inf)
+    place = np.full(len(DISPERSION_SCALES), low)
+    for start, stop in spans(high - low, _BLOCK):
+        first, last = low + start, low + stop
+        before = max(0, first - _REACH)
+        part = np.zeros(8192)
+        sound = residual[before : min(len(residual), last + _REACH)]
+        part[before - first + _REACH :][: len(sound)] = sound
+        filtered = scipy.fft.irfft(scipy.fft.rfft(part) * _resized(8192), 8192, axis=1)
+        own = filtered[:, 2 * _REACH : 2 * _REACH + last - first]
+        found = own.max(axis=1)
+        place = np.where(found > best, first + own.argmax(axis=1), place)
+        best = np.maximum(best, found)
+        release(residual)
+    return float(np.abs(place - instant + early).mean())
 
 
 @functools.lru_cache(maxsize=64)
