@@ -29,6 +29,7 @@ FLOOR = 1e-8
 # The Gaussian of the wavelet is below 1e-13 beyond eight of its widths.
 _REACH = 8 * SLOPE_SCALES[-1]
 _BLOCK = 8192 - 2 * _REACH
+_ROWS = 4096
 # Instants whose maxima are looked for further away than this are computed one by one.
 _LONGEST = 2048
 
@@ -152,15 +153,18 @@ def peak_slope(signal: Signal, *, strict: bool) -> Signal:
     maxima = np.zeros((len(SLOPE_SCALES), parts))
     for start, filtered in bands(signal, SLOPE_SCALES):
         _raise_maxima(maxima, start, np.abs(filtered))
-    largest = maxima[:, :count].copy()
-    for step in range(1, FRAME // HOP):
-        np.maximum(largest, maxima[:, step : step + count], out=largest)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        level = np.log10(largest if strict else np.maximum(largest, FLOOR))
-        # Octave 1 is the lowest band, scale 64.
-        octaves = np.arange(len(SLOPE_SCALES), 0, -1, dtype=np.float64)
-        weights = (octaves - octaves.mean()) / ((octaves - octaves.mean()) ** 2).sum()
-        return np.asarray(weights @ level)
+    # Octave 1 is the lowest band, scale 64.
+    octaves = np.arange(len(SLOPE_SCALES), 0, -1, dtype=np.float64)
+    weights = (octaves - octaves.mean()) / ((octaves - octaves.mean()) ** 2).sum()
+    slope = np.zeros(count)
+    for low, high in spans(count, _ROWS):
+        largest = maxima[:, low:high].copy()
+        for step in range(1, FRAME // HOP):
+            np.maximum(largest, maxima[:, low + step : high + step], out=largest)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = np.log10(largest if strict else np.maximum(largest, FLOOR))
+            slope[low:high] = weights @ level
+    return slope
 
 
 def _raise_maxima(maxima: Signal, start: int, magnitude: Signal) -> None:

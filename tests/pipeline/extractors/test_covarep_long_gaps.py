@@ -11,7 +11,7 @@ pytest.importorskip("scipy")
 
 from support.spoken import glide
 
-from affectflow.pipeline.extractors.covarep import glottal_flow, pulses, wavelets
+from affectflow.pipeline.extractors.covarep import closure, glottal_flow, pulses, wavelets
 from affectflow.pipeline.extractors.covarep.analysis import Settings, analyse
 
 MIB = 2**20
@@ -49,6 +49,20 @@ def test_far_maxima_are_found_in_parts(strict: bool, monkeypatch: pytest.MonkeyP
     assert found[10**6][3] > 0
     for longest in (2048, 0):
         np.testing.assert_allclose(found[longest], found[10**6], rtol=1e-12)
+
+
+def test_the_strongest_residual_of_a_long_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    residual = noise(9000)
+    residual[::7] = np.nan
+    residual[2000:2004] = residual[1500] = 9.0
+    residual[4000:4100] = np.nan
+    low = np.array([0, 100, 1400, 1990, 4010, 5000, 8990])
+    high = np.array([90, 1400, 8000, 2010, 4050, 5000, 8999])
+    at_once = closure._strongest(residual, low, high)
+    assert at_once[2:5].tolist() == [1500, 2000, 4010]
+    monkeypatch.setattr(closure, "SAMPLES", 300)
+    monkeypatch.setattr(closure, "_LONGEST", 0)
+    np.testing.assert_array_equal(closure._strongest(residual, low, high), at_once)
 
 
 def test_a_long_first_pulse_is_a_batch_of_its_own() -> None:
