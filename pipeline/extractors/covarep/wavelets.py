@@ -30,8 +30,10 @@ FLOOR = 1e-8
 _REACH = 8 * SLOPE_SCALES[-1]
 _BLOCK = 8192 - 2 * _REACH
 _ROWS = 4096
-# Instants whose maxima are looked for further away than this are computed one by one.
+# Maxima are looked for this far from an instant in steady voice; and where they are looked for
+# further away than the longest, instants are computed one by one.
 _LONGEST = 2048
+_USUAL = 64
 
 
 @functools.cache
@@ -94,14 +96,24 @@ def _block_dispersion(residual: Signal, instants: Instants, half: Instants, earl
     filtered = scipy.fft.irfft(scipy.fft.rfft(part, size) * _resized(size), size, axis=1)[
         :, _REACH : _REACH + len(part)
     ]
-    width = int(half.max())
+    result = np.zeros(len(instants))
+    # The few wide ranges apart, since all are padded to the widest.
+    wide = half > _USUAL
+    for members in (np.flatnonzero(~wide), np.flatnonzero(wide)):
+        if len(members):
+            result[members] = _distances(filtered, instants[members] - low, half[members], early)
+    return result
+
+
+def _distances(bands: Signal, instants: Instants, half: Instants, early: int) -> Signal:
+    """Return the mean distance ``(B,)`` of the maxima of bands ``(scales, n)`` from instants."""
+    width, length = int(half.max()), bands.shape[1]
     steps = np.arange(-width, width + 1)
-    index = instants[:, None] - low + steps
-    outside = (np.abs(steps) > half[:, None]) | (index < 0) | (index >= len(part))
-    values = filtered[:, np.clip(index, 0, len(part) - 1)]
+    index = instants[:, None] + steps
+    outside = (np.abs(steps) > half[:, None]) | (index < 0) | (index >= length)
+    values = bands[:, np.clip(index, 0, length - 1)]
     np.copyto(values, -np.inf, where=outside)
-    distance = np.abs(steps[values.argmax(axis=2)] + early)
-    return np.asarray(distance.mean(axis=0))
+    return np.asarray(np.abs(steps[values.argmax(axis=2)] + early).mean(axis=0))
 
 
 def _long_dispersion(residual: Signal, instant: int, half: int, early: int) -> float:
