@@ -41,10 +41,10 @@ def run(workdir: Path, quick: bool) -> dict[str, Any]:
         for stage in next(iter(speed.values()))
     }
     memory = [_memory(seconds) for seconds in ((30, 60) if quick else LENGTHS_S)]
-    gates = [*strict, *default]
+    gates = [figure for figure in (*strict, *default) if figure.gate is not None]
     met = all(figure.met for figure in gates) and median <= TARGET_S
     return {
-        "headline": f"{sum(f.met for f in gates)} of {len(gates)} figures; {median:.3f} s/s",
+        "headline": f"{sum(f.met for f in gates)} of {len(gates)} gates; {median:.3f} s/s",
         "target": f"every gate; {TARGET_S} s of one core per s of audio, median",
         "met": met,
         "columns": ["what", "measure", "reached", "needed"],
