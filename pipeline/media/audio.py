@@ -33,7 +33,8 @@ Channel = Literal["first", "mean"]
 MAX_BAD_SHARE = 0.01
 MAX_CHANNELS = 64
 RATES_HZ = (1000, 1_000_000)
-_BLOCK_S = 30
+# Samples of one block, of all channels together.
+_BLOCK_SAMPLES = 1 << 19
 # Half length of the resampling filter in samples of the lower rate, and more to spare.
 _CONTEXT = 24
 
@@ -159,7 +160,7 @@ class _Counts:
 
 def _mono_blocks(file: Any, channel: Channel, counts: _Counts) -> Iterator[NDArray[np.float64]]:
     """Yield finite samples of one channel, block after block, and count."""
-    size = int(file.samplerate) * _BLOCK_S
+    size = _BLOCK_SAMPLES // int(file.channels)
     # Full scale of integer formats is one step below 1.
     limit = 1.0 if "FLOAT" in file.subtype or "DOUBLE" in file.subtype else 1.0 - 2.0**-15
     while True:

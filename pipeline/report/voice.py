@@ -58,7 +58,8 @@ def draw_voice(samples: NDArray[np.float64], columns: NDArray[np.float32]) -> Im
 def _draw_wave(draw: ImageDraw.ImageDraw, samples: NDArray[np.float64]) -> None:
     if len(samples) == 0:
         return
-    loudest = float(np.abs(samples).max()) or 1.0
+    # Without a copy, since a recording of an hour lies on disk.
+    loudest = max(float(samples.max()), -float(samples.min())) or 1.0
     edges = np.linspace(0, len(samples), WIDTH + 1).astype(int)
     for x in range(WIDTH):
         part = samples[edges[x] : max(edges[x + 1], edges[x] + 1)]

@@ -210,7 +210,7 @@ def _cosine(pair: tuple[Array, Array]) -> float:
 
 def _phase_figures(pool: _Pool, strict: bool) -> Iterator[Figure]:
     zeros = pool.ours[:, GROUPS["hmpdm"]][:, :5]
-    above = pool.ours[:, :1] > 75
+    above = pool.ours[:, :1] > 70
     share = float(np.mean(np.where(above, zeros, 0.0) == 0))
     yield Figure("HMPDM_0–4", "share exactly 0", share, 1.0)
     least = min(_cosine(pool.column(f"HMPDM_{c}")) for c in range(5, 24))

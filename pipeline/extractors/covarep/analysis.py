@@ -48,6 +48,7 @@ STAGES = (
     "mcep",
     "hmpd",
     "creak",
+    "rows",
 )
 
 
@@ -107,19 +108,16 @@ def analyse(
         on_disk: Keep signals in temporary files instead of memory; the result is the same.
         keep_stages: Also return the values of the stages.
     """
-    run = _Run(signal, settings, on_disk)
+    run = _Run(signal, settings, on_disk, keep_stages)
     run.columns()
-    result = run.result
-    if not keep_stages:
-        result.stages = {}
-    return result
+    return run.result
 
 
 class _Run:
     """One recording on its way through the stages."""
 
-    def __init__(self, signal: Signal, settings: Settings, on_disk: bool) -> None:
-        self.signal, self.settings, self.on_disk = signal, settings, on_disk
+    def __init__(self, signal: Signal, settings: Settings, on_disk: bool, keep: bool) -> None:
+        self.signal, self.settings, self.on_disk, self.keep = signal, settings, on_disk, keep
         self.strict = settings.strict
         rows = num_frames(len(signal))
         self.at = positions(len(signal))
@@ -138,9 +136,17 @@ class _Run:
         """Fill every column."""
         if len(self.at) == 0:
             return
+        start, seconds = time.thread_time(), self.result.seconds
         with np.errstate(invalid="ignore"):
             self._source()
             self._frames()
+        # Interpolation to the rows, and whatever else no stage counts.
+        seconds["rows"] = time.thread_time() - start - sum(seconds.values())
+
+    def _keep(self, **values: NDArray[Any]) -> None:
+        """Remember values of stages where they are asked for; those of an hour are not small."""
+        if self.keep:
+            self.result.stages |= values
 
     def _put(
         self,
@@ -192,11 +198,7 @@ class _Run:
         voiced[:] = voiced >= 0.5
         self.voiced = voiced[:, 0] > 0
         release(self.result.features)
-        self.result.stages |= {
-            "srh_f0": track.f0,
-            "srh_val": track.strength,
-            "srh_vuv": track.voiced,
-        }
+        self._keep(srh_f0=track.f0, srh_val=track.strength, srh_vuv=track.voiced)
 
     def _glottal(self, track: Pitch) -> None:
         strict, settings = self.strict, self.settings
@@ -220,12 +222,7 @@ class _Run:
         with self._timed("wavelets"):
             dispersion = wavelets.dispersion(self.residual, found, strict=strict)
             slope = wavelets.peak_slope(self.upright, strict=strict)
-        self.result.stages |= {
-            "gci_sample0": found,
-            "vq_at_gci": shapes,
-            "mdq_at_gci": dispersion,
-            "peakslope_raw": slope,
-        }
+        self._keep(gci_sample0=found, vq_at_gci=shapes, mdq_at_gci=dispersion, peakslope_raw=slope)
         self._put("glottal", found + 1.0, shapes)
         self._put("mdq", found + (0.0 if strict else 1.0), dispersion)
         self._put("peak_slope", 320 + HOP * np.arange(len(slope), dtype=np.float64), slope)
@@ -276,11 +273,8 @@ class _Run:
             )
         at = pitch.FIRST + HOP * kept.astype(np.float64) - offset
         self._put_frames(at, rows, means, deviations)
-        self.result.stages |= {
-            "frames_f0": f0[kept],
-            "rd_raw": np.stack([rows.rd, rows.confidence], axis=1),
-            "mcep_raw": rows.mcep,
-        }
+        rd = np.stack([rows.rd, rows.confidence], axis=1)
+        self._keep(frames_f0=f0[kept], rd_raw=rd, mcep_raw=rows.mcep)
 
     def _analysis_f0(self) -> Signal:
         f0 = np.array(self.pitch.f0)
@@ -318,7 +312,11 @@ class _Run:
             return
         for low, high in spans(len(self.at), _ROWS):
             held = np.clip(self.at[low:high], at[0], at[-1])
-            self.result.features[low:high, GROUPS["mcep"]] = interpolate(held, at, rows.mcep)
+            found = interpolate(held, at, rows.mcep)
+            # Samples beyond 1e154 have no finite power.
+            self.result.features[low:high, GROUPS["mcep"]] = np.nan_to_num(
+                found, nan=0.0, posinf=0.0, neginf=0.0
+            )
             release(self.result.features, rows.mcep)
         inside = (self.at >= at[0]) & (self.at <= at[-1])
         self.result.valid[:, list(GROUPS).index("mcep")] = inside

@@ -53,12 +53,19 @@ def gather(
     if len(starts) == 0:
         return np.zeros((0, length))
     low, high = int(starts.min()), int(starts.max()) + length
-    part = np.zeros(high - low)
-    inside = slice(max(low, 0), max(min(high, len(signal)), 0))
-    if inside.stop > inside.start:
-        part[inside.start - low : inside.stop - low] = signal[inside]
-    view = np.lib.stride_tricks.sliding_window_view(part, length)
-    return np.asarray(view[starts - low])
+    if low >= 0 and high <= len(signal):
+        part = np.ascontiguousarray(signal[low:high], dtype=np.float64)
+    else:
+        part = np.zeros(high - low)
+        inside = slice(max(low, 0), max(min(high, len(signal)), 0))
+        if inside.stop > inside.start:
+            part[inside.start - low : inside.stop - low] = signal[inside]
+    # A row for every start; `sliding_window_view` takes as long as the rows themselves.
+    step = part.itemsize
+    view: NDArray[np.float64] = np.ndarray(
+        (len(part) - length + 1, length), part.dtype, part, 0, (step, step)
+    )
+    return view[starts - low]
 
 
 def zero_phase(

@@ -21,6 +21,8 @@ Instants = NDArray[np.int64]
 
 _SEARCH = 0.35
 _PEAK = 0.4
+# Longer ranges than this, in samples, are searched one by one.
+_LONGEST = 4096
 
 
 def instants(
@@ -118,12 +120,29 @@ def _typical_ratio(residual: Signal, minima: Instants, interval: Signal) -> floa
 def _strongest(residual: Signal, low: Instants, high: Instants) -> Instants:
     """Return the position of the largest residual in each range, both ends included."""
     result = np.zeros(len(low), dtype=np.int64)
+    long = high - low >= _LONGEST
     for start, stop in spans(len(low), 1024):
-        width = int((high[start:stop] - low[start:stop]).max()) + 1
-        index = low[start:stop, None] + np.arange(width)
-        outside = index > high[start:stop, None]
-        values = residual[np.minimum(index, len(residual) - 1)]
-        values[outside | ~np.isfinite(values)] = -np.inf
-        result[start:stop] = low[start:stop] + values.argmax(axis=1)
+        usual = start + np.flatnonzero(~long[start:stop])
+        if len(usual):
+            first, last = low[usual, None], high[usual, None]
+            index = first + np.arange(int((last - first).max()) + 1)
+            values = residual[np.minimum(index, len(residual) - 1)]
+            values[(index > last) | ~np.isfinite(values)] = -np.inf
+            result[usual] = low[usual] + values.argmax(axis=1)
         release(residual)
+    for place in np.flatnonzero(long):
+        result[place] = _strongest_of_many(residual, int(low[place]), int(high[place]))
     return result
+
+
+def _strongest_of_many(residual: Signal, low: int, high: int) -> int:
+    """Return `_strongest` of one range of any length, as silence may have, part after part."""
+    best, found = -np.inf, low
+    for start, stop in spans(high + 1 - low, SAMPLES):
+        part = np.asarray(residual[low + start : low + stop])
+        part = np.where(np.isfinite(part), part, -np.inf)
+        place = int(part.argmax())
+        if part[place] > best:
+            best, found = float(part[place]), low + start + place
+        release(residual)
+    return found

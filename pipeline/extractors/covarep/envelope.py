@@ -73,8 +73,10 @@ def _cosines(bins: int, order: int) -> tuple[Single, Single, Single]:
 
     Spectrum to cepstrum ``(K, order + 1)``, cepstrum to spectrum ``(order + 1, K)``, weights
     ``(K,)`` for which the squared spectrum sums to c0^2 + (2 c1)^2 / 2 + (2 c2)^2 / 2 + ...
+    An order beyond that of the spectrum is cut to it.
     """
     half = bins - 1
+    order = min(order, half)
     weights = np.full(bins, 1.0 / half)
     weights[[0, -1]] = 0.5 / half
     waves = np.cos(np.pi * np.outer(np.arange(order + 1), np.arange(bins)) / half)
@@ -91,7 +93,8 @@ def true_envelope(level: Single, order: NDArray[np.int64]) -> Single:
         order: Order of each row, ``(B,)``, below K - 1.
     """
     bins, most = level.shape[1], int(order.max())
-    forward, backward, weights = _cosines(bins, most)
+    forward, backward, weights = _cosines(bins, next(top for top in _GROUPS if most <= top))
+    forward, backward = forward[:, : most + 1], backward[: most + 1]
     lifter = _lifter(order, most)
     inside = (np.arange(most + 1) <= order[:, None]).astype(np.float32)
     envelope = np.empty_like(level)

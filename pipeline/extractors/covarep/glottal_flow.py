@@ -17,7 +17,7 @@ import scipy.fft
 import scipy.signal
 from numpy.typing import NDArray
 
-from .blocks import allocate, release, spans
+from .blocks import SAMPLES, allocate, release, spans
 from .columns import RATE
 from .residual import levinson
 
@@ -32,6 +32,8 @@ _TAPS = 301
 # Instants that are computed one after another, and samples of one padded batch.
 _WINDOW = 4096
 _BATCH_SAMPLES = 1 << 17
+# Longer segments, after long gaps, are computed in parts.
+_LONGEST = 32 * RATE
 
 
 def periods(instants: Instants) -> Instants:
@@ -67,11 +69,16 @@ def inverse_filter(
     low = np.maximum(centres - lengths, 0)
     high = np.minimum(centres + lengths + 1, len(signal))
     for start, stop in spans(len(instants), _WINDOW):
-        for members in _batches(high[start:stop] - low[start:stop]):
+        sizes = high[start:stop] - low[start:stop]
+        for members in _batches(np.where(sizes > _LONGEST, 0, sizes)):
             _add_segments(
                 signal, low[start:stop][members], high[start:stop][members], flow, derivative
             )
         release(signal, flow, derivative)
+        for member in start + np.flatnonzero(sizes > _LONGEST):
+            part = slice(int(low[member]), int(high[member]))
+            _LongSegment(signal[part], on_disk).add_to(flow[part], derivative[part])
+            release(signal, flow, derivative)
     return flow, derivative
 
 
@@ -164,6 +171,65 @@ class _Filter:
         """Return the signal filtered by ``A(z)`` from rest, ``(B, M + ramp)``."""
         product = self._spectrum * scipy.fft.rfft(predictor, self._size, axis=1)
         return np.asarray(scipy.fft.irfft(product, self._size, axis=1)[:, : self._width])
+
+
+class _LongSegment:
+    """`iaif` of one segment ``(M,)`` of any length, part after part in the time domain."""
+
+    def __init__(self, segment: Signal, on_disk: bool) -> None:
+        self._length = len(segment)
+        self._signal = allocate(self._length, on_disk)
+        reach = _TAPS // 2
+        for start, stop in spans(self._length, SAMPLES):
+            low, high = max(0, start - reach), min(self._length, stop + reach)
+            part = np.zeros(stop - start + 2 * reach)
+            part[low - start + reach :][: high - low] = segment[low:high] * self._window(low, high)
+            self._signal[start:stop] = scipy.signal.oaconvolve(part, _high_pass(), mode="valid")
+            release(self._signal)
+        self._ramp = self._signal[0] * np.linspace(-1.0, 1.0, _RAMP)
+
+    def add_to(self, flow: Signal, derivative: Signal) -> None:
+        """Add the segment's flow and derivative to ``(M,)`` arrays."""
+        tilt = self._predictor(self._filtered(np.ones(1)), 1)
+        tract = self._predictor(self._filtered(tilt), _TRACT)
+        source = self._predictor(self._filtered(tract, integrated=True), _SOURCE)
+        tract = self._predictor(self._filtered(source, integrated=True), _TRACT)
+        both = zip(self._filtered(tract), self._filtered(tract, integrated=True), strict=True)
+        for (start, change), (_, level) in both:
+            derivative[start : start + len(change)] += change
+            flow[start : start + len(level)] += level
+            release(flow, derivative)
+
+    def _window(self, start: int, stop: int) -> Signal:
+        steps = np.arange(start + 1, stop + 1)
+        return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * steps / (self._length + 1)))
+
+    def _filtered(
+        self, predictor: Signal, *, integrated: bool = False
+    ) -> Iterator[tuple[int, Signal]]:
+        """Yield ``(start, values)``: the signal filtered by ``A(z)``, begun on its ramp."""
+        leak = [1.0, -_LEAK if integrated else 0.0]
+        found, zeros = scipy.signal.lfilter(
+            predictor, [1.0], self._ramp, zi=np.zeros(len(predictor) - 1)
+        )
+        _, poles = scipy.signal.lfilter([1.0], leak, found, zi=np.zeros(1))
+        for start, stop in spans(self._length, SAMPLES):
+            found, zeros = scipy.signal.lfilter(
+                predictor, [1.0], self._signal[start:stop], zi=zeros
+            )
+            found, poles = scipy.signal.lfilter([1.0], leak, found, zi=poles)
+            release(self._signal)
+            yield start, found
+
+    def _predictor(self, parts: Iterator[tuple[int, Signal]], order: int) -> Signal:
+        """Return ``A(z)`` ``(order + 1,)`` of the windowed parts."""
+        lags, before = np.zeros(order + 1), np.zeros(order)
+        for start, values in parts:
+            windowed = values * self._window(start, start + len(values))
+            joined = np.concatenate([before, windowed])
+            lags += [windowed @ joined[order - k : len(joined) - k] for k in range(order + 1)]
+            before = joined[-order:]
+        return levinson(lags[None, :])[0][0]
 
 
 def _integrate(rows: Signal) -> Signal:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,27 @@ def shape_parameters(
     used = np.flatnonzero((f0 > LOWEST) & (f0 < HIGHEST) & (lengths > 0))
     for low, high in spans(len(used), 8 * _BATCH):
         members = used[low:high]
-        where = (begins[members], instants[members], lengths[members])
-        values[members, :2] = _time_domain(flow, derivative, *where)
         values[members, 2] = _h1h2(derivative, instants[members], lengths[members])
-        values[members, 3] = _psp(flow, *where)
+        for batch in _similar(members, instants[members] - begins[members]):
+            where = (begins[batch], instants[batch], lengths[batch])
+            values[batch, :2] = _time_domain(flow, derivative, *where)
+            values[batch, 3] = _psp(flow, *where)
         release(flow, derivative)
     values[0, 3] = 0.0
     return values
+
+
+def _similar(members: Instants, widths: Instants) -> Iterator[Instants]:
+    """Yield members of batches of similar width, since all are padded to the widest.
+
+    A pulse longer than any period, the first one in strict mode, is a batch of its own.
+    """
+    ordered = members[np.argsort(widths, kind="stable")]
+    long = int((widths > RATE // LOWEST).sum())
+    for first, last in spans(len(ordered) - long, _BATCH):
+        yield ordered[first:last]
+    for first in range(len(ordered) - long, len(ordered)):
+        yield ordered[first : first + 1]
 
 
 def _pulses(signal: Signal, begins: Instants, ends: Instants) -> tuple[Signal, NDArray[np.bool_]]:

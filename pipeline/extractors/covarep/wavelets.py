@@ -29,6 +29,11 @@ FLOOR = 1e-8
 # The Gaussian of the wavelet is below 1e-13 beyond eight of its widths.
 _REACH = 8 * SLOPE_SCALES[-1]
 _BLOCK = 8192 - 2 * _REACH
+_ROWS = 4096
+# Maxima are looked for this far from an instant in steady voice; and where they are looked for
+# further away than the longest, instants are computed one by one.
+_LONGEST = 2048
+_USUAL = 64
 
 
 @functools.cache
@@ -71,14 +76,14 @@ def dispersion(residual: Signal, instants: Instants, *, strict: bool) -> Signal:
     lengths = periods(instants)
     half = round_away(0.2 * lengths)
     inside = (instants - lengths >= 0) & (instants + lengths < len(residual)) & (lengths > 0)
-    result = np.zeros(len(instants))
+    result, early = np.zeros(len(instants)), 1 if strict else 0
     for start, stop in spans(len(residual), _BLOCK):
         members = np.flatnonzero(inside & (instants >= start) & (instants < stop))
-        if len(members) == 0:
-            continue
-        result[members] = _block_dispersion(
-            residual, instants[members], half[members], 1 if strict else 0
-        )
+        usual = members[half[members] <= _LONGEST]
+        if len(usual):
+            result[usual] = _block_dispersion(residual, instants[usual], half[usual], early)
+        for member in members[half[members] > _LONGEST]:
+            result[member] = _long_dispersion(residual, instants[member], half[member], early)
         release(residual)
     return np.divide(result, lengths, out=np.zeros(len(instants)), where=inside)
 
@@ -91,14 +96,47 @@ def _block_dispersion(residual: Signal, instants: Instants, half: Instants, earl
     filtered = scipy.fft.irfft(scipy.fft.rfft(part, size) * _resized(size), size, axis=1)[
         :, _REACH : _REACH + len(part)
     ]
-    width = int(half.max())
+    result = np.zeros(len(instants))
+    # The few wide ranges apart, since all are padded to the widest.
+    wide = half > _USUAL
+    for members in (np.flatnonzero(~wide), np.flatnonzero(wide)):
+        if len(members):
+            result[members] = _distances(filtered, instants[members] - low, half[members], early)
+    return result
+
+
+def _distances(bands: Signal, instants: Instants, half: Instants, early: int) -> Signal:
+    """Return the mean distance ``(B,)`` of the maxima of bands ``(scales, n)`` from instants."""
+    width, length = int(half.max()), bands.shape[1]
     steps = np.arange(-width, width + 1)
-    index = instants[:, None] - low + steps
-    outside = (np.abs(steps) > half[:, None]) | (index < 0) | (index >= len(part))
-    values = filtered[:, np.clip(index, 0, len(part) - 1)]
-    values[:, outside] = -np.inf
-    distance = np.abs(steps[values.argmax(axis=2)] + early)
-    return np.asarray(distance.mean(axis=0))
+    index = instants[:, None] + steps
+    outside = (np.abs(steps) > half[:, None]) | (index < 0) | (index >= length)
+    values = bands[:, np.clip(index, 0, length - 1)]
+    np.copyto(values, -np.inf, where=outside)
+    return np.asarray(np.abs(steps[values.argmax(axis=2)] + early).mean(axis=0))
+
+
+def _long_dispersion(residual: Signal, instant: int, half: int, early: int) -> float:
+    """Return the mean distance of one instant's maxima, searched part after part.
+
+    The period of the first instant after a gap is as long as the gap.
+    """
+    low, high = max(0, instant - half), min(len(residual), instant + half + 1)
+    best = np.full(len(DISPERSION_SCALES), -np.inf)
+    place = np.full(len(DISPERSION_SCALES), low)
+    for start, stop in spans(high - low, _BLOCK):
+        first, last = low + start, low + stop
+        before = max(0, first - _REACH)
+        part = np.zeros(8192)
+        sound = residual[before : min(len(residual), last + _REACH)]
+        part[before - first + _REACH :][: len(sound)] = sound
+        filtered = scipy.fft.irfft(scipy.fft.rfft(part) * _resized(8192), 8192, axis=1)
+        own = filtered[:, 2 * _REACH : 2 * _REACH + last - first]
+        found = own.max(axis=1)
+        place = np.where(found > best, first + own.argmax(axis=1), place)
+        best = np.maximum(best, found)
+        release(residual)
+    return float(np.abs(place - instant + early).mean())
 
 
 @functools.lru_cache(maxsize=64)
@@ -127,15 +165,18 @@ def peak_slope(signal: Signal, *, strict: bool) -> Signal:
     maxima = np.zeros((len(SLOPE_SCALES), parts))
     for start, filtered in bands(signal, SLOPE_SCALES):
         _raise_maxima(maxima, start, np.abs(filtered))
-    largest = maxima[:, :count].copy()
-    for step in range(1, FRAME // HOP):
-        np.maximum(largest, maxima[:, step : step + count], out=largest)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        level = np.log10(largest if strict else np.maximum(largest, FLOOR))
-        # Octave 1 is the lowest band, scale 64.
-        octaves = np.arange(len(SLOPE_SCALES), 0, -1, dtype=np.float64)
-        weights = (octaves - octaves.mean()) / ((octaves - octaves.mean()) ** 2).sum()
-        return np.asarray(weights @ level)
+    # Octave 1 is the lowest band, scale 64.
+    octaves = np.arange(len(SLOPE_SCALES), 0, -1, dtype=np.float64)
+    weights = (octaves - octaves.mean()) / ((octaves - octaves.mean()) ** 2).sum()
+    slope = np.zeros(count)
+    for low, high in spans(count, _ROWS):
+        largest = maxima[:, low:high].copy()
+        for step in range(1, FRAME // HOP):
+            np.maximum(largest, maxima[:, low + step : high + step], out=largest)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = np.log10(largest if strict else np.maximum(largest, FLOOR))
+            slope[low:high] = weights @ level
+    return slope
 
 
 def _raise_maxima(maxima: Signal, start: int, magnitude: Signal) -> None:
