@@ -58,9 +58,10 @@ def main() -> None:
     """Run the command line; every expected error is one readable line on standard error."""
     from ..errors import AffectflowError
 
-    # NumPy's own threads would make the last bits depend on the process a shard is computed in; it
-    # reads this when it is imported. Torch, ONNX and OpenCV get `engine.threads`.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # NumPy's own threads would make the last bits depend on the process a shard is computed in, and
+    # on a setting of the user's that no fingerprint knows; it reads this when it is imported.
+    # Torch, ONNX and OpenCV get `engine.threads`.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:
         app(standalone_mode=True)
     except AffectflowError as error:

@@ -171,6 +171,7 @@ def _local(workers: int, engine: EngineConfig) -> Iterator[Executor]:
 
     threads = str(engine.threads)
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    environment["OPENBLAS_NUM_THREADS"] = "1"
     settings = {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.nanny.pre-spawn-environ": environment,
