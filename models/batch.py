@@ -188,12 +188,18 @@ class FusionOutput:
         attention: By role, (B, L) weights that sum to 1 over valid entries and are 0 elsewhere;
             detached, for reports.
         diagnostics: Scalars to log, detached; names with slashes, such as ``graph/ii/density``.
+        neighbours: By graph, (B, k) int64 positions in the batch of a sample's strongest
+            neighbours, itself left out, strongest first, -1 where it has fewer; detached, for
+            reports. Only in evaluation mode, and only where neighbours come from the batch.
+        similarities: By graph, (B, k) cosines of ``neighbours``, 0 where there is none.
     """
 
     logits: Mapping[str, Tensor]
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
     attention: Mapping[str, Tensor] = field(default_factory=dict)
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+    neighbours: Mapping[str, Tensor] = field(default_factory=dict)
+    similarities: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class FusionModel(nn.Module):
