@@ -259,3 +259,17 @@ class FusionModel(nn.Module):
 
         Labels must not be read. Most models need nothing.
         """
+
+    @property
+    def wants_validation(self) -> bool:
+        """Whether `fit_on_validation` has to be called before the validation split is scored."""
+        return False
+
+    def fit_on_validation(self, batches: Iterable[FusionBatch]) -> None:
+        """Fit what is chosen on the validation split, and keep it in the state dictionary.
+
+        Called in evaluation mode without gradient after every epoch of training, with all of the
+        split and its labels, so that every checkpoint has its own fit; never by evaluation. What
+        it sets depends on the weights and the split alone, not on what was fitted before, and
+        changes nothing in training mode. Most models need nothing.
+        """
