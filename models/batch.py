@@ -188,12 +188,18 @@ class FusionOutput:
         attention: By role, (B, L) weights that sum to 1 over valid entries and are 0 elsewhere;
             detached, for reports.
         diagnostics: Scalars to log, detached; names with slashes, such as ``graph/ii/density``.
+        neighbours: By graph, (B, k) int64 positions in the batch of a sample's strongest
+            neighbours, itself left out, strongest first, -1 where it has fewer; detached, for
+            reports. Only in evaluation mode, and only where neighbours come from the batch.
+        similarities: By graph, (B, k) cosines of ``neighbours``, 0 where there is none.
     """
 
     logits: Mapping[str, Tensor]
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
     attention: Mapping[str, Tensor] = field(default_factory=dict)
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+    neighbours: Mapping[str, Tensor] = field(default_factory=dict)
+    similarities: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class FusionModel(nn.Module):
@@ -252,4 +258,18 @@ class FusionModel(nn.Module):
         """Take in the features of a whole split before its first prediction; None: forget it.
 
         Labels must not be read. Most models need nothing.
+        """
+
+    @property
+    def wants_validation(self) -> bool:
+        """Whether `fit_on_validation` has to be called before the validation split is scored."""
+        return False
+
+    def fit_on_validation(self, batches: Iterable[FusionBatch]) -> None:
+        """Fit what is chosen on the validation split, and keep it in the state dictionary.
+
+        Called in evaluation mode without gradient after every epoch of training, with all of the
+        split and its labels, so that every checkpoint has its own fit; never by evaluation. What
+        it sets depends on the weights and the split alone, not on what was fitted before, and
+        changes nothing in training mode. Most models need nothing.
         """

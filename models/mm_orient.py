@@ -214,15 +214,19 @@ class Model(FusionModel):
         notes: list[dict[str, Tensor]] = []
         for hima, cmrl, mlc in zip(self.hima, self.cmrl, self.mlc, strict=True):
             joint, pooled, own = hima(batch.features, around.policy)
-            related, found = cmrl(around.embeddings, around.families, around.candidates)
-            parts = [related, joint.to(related.dtype), extra.to(related.dtype)]
+            related = cmrl(around.embeddings, around.families, around.candidates)
+            dtype = related.features.dtype
+            parts = [related.features, joint.to(dtype), extra.to(dtype)]
             logits |= mlc(torch.cat(parts, dim=1))
             attention.append(pooled)
-            notes.append(own | found)
+            notes.append(own | related.notes)
         return FusionOutput(
             {task.name: logits[task.name] for task in self.tasks},
             attention=mean_attention(attention),
             diagnostics=mean_diagnostics(notes),
+            # Nothing of a graph is learned: it is the same in every network.
+            neighbours=related.neighbours,
+            similarities=related.similarities,
         )
 
     def _circumstances(self, batch: FusionBatch) -> Circumstances:

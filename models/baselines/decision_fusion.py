@@ -8,7 +8,8 @@ regions ─ mean ── perceptron ──► p_img ─┘
 
 ``B`` samples, ``C`` outputs of a task, ``m`` modalities. The published rule is unknown; ours is the
 mean of class probabilities. Options: the mean of logits; weights that are learned with the model,
-or fitted on validation afterwards (`fit_weights`, `Model.set_weights`).
+or fitted on the validation split after every epoch (`fit_weights`), while training goes on with
+equal ones. Scores on validation are then of the samples that the weights were fitted on.
 
 The logits returned are log Σ w p for classes, log-odds of Σ w σ for independent labels, and the
 mean itself for a number, so that the usual losses read them rightly. A modality that a sample
@@ -17,7 +18,7 @@ lacks has no say in it; without any, all heads speak of a zero vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -40,13 +41,14 @@ class Config(ModelConfig):
         hidden: Widths of the hidden layers of every perceptron.
         dropout: After each hidden layer.
         mean: Of ``probabilities``, or of ``logits``.
-        weights: ``equal``, until `Model.set_weights` says otherwise; ``learned``: with the model.
+        weights: ``equal``, until `Model.set_weights` says otherwise; ``learned``: with the model;
+            ``fitted``: on the validation split, for evaluation alone.
     """
 
     hidden: tuple[int, ...] = (512,)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     mean: Literal["probabilities", "logits"] = "probabilities"
-    weights: Literal["equal", "learned"] = "equal"
+    weights: Literal["equal", "learned", "fitted"] = "equal"
 
 
 def mean_probability() -> Config:
@@ -75,10 +77,20 @@ def learned_weights() -> Config:
     return Config(weights="learned")
 
 
+def fitted_weights() -> Config:
+    """Return a mean whose weights are fitted on the validation split.
+
+    ``pipeline train decision_fusion --dataset memotion --preset fitted_weights``; expected
+    number: unknown.
+    """
+    return Config(weights="fitted")
+
+
 PRESETS = {
     "mean_probability": mean_probability,
     "mean_logit": mean_logit,
     "learned_weights": learned_weights,
+    "fitted_weights": fitted_weights,
 }
 
 
@@ -137,7 +149,12 @@ class Model(FusionModel):
 
     @property
     def weights(self) -> Tensor:
-        """(tasks, m) shares of each modality, in the order of `ROLES`."""
+        """(tasks, m) shares of each modality, in the order of `ROLES`.
+
+        Fitted ones have no say in training: it would learn from the validation split.
+        """
+        if self.training and self.config.weights == "fitted":
+            return torch.full_like(self.raw_weights, 1 / len(ROLES))
         return self.raw_weights.softmax(-1)
 
     @torch.no_grad()
@@ -160,6 +177,37 @@ class Model(FusionModel):
                     f"({', '.join(ROLES)}), none negative, summing to 1"
                 )
             self.raw_weights[names.index(name)] = values.clamp(min=1e-12).log()
+
+    @property
+    def wants_validation(self) -> bool:
+        """Whether the shares are those that suit the validation split best."""
+        return bool(self.config.weights == "fitted")
+
+    @torch.no_grad()
+    def fit_on_validation(self, batches: Iterable[FusionBatch]) -> None:
+        """Set the shares of every task to those with the least loss on these labelled samples."""
+        if not self.wants_validation:
+            return
+        said: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
+        labels: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
+        present = []
+        for batch in batches:
+            found, there = self.decisions(batch)
+            present.append(there.cpu())
+            for name in said:
+                said[name].append(found[name].cpu())
+                labels[name].append(batch.labels[name].cpu())
+        fitted = {
+            task.name: fit_weights(
+                torch.cat(said[task.name], dim=1),
+                torch.cat(present, dim=1),
+                torch.cat(labels[task.name]),
+                task,
+                self.config.mean,
+            )
+            for task in self.tasks
+        }
+        self.set_weights(fitted)
 
     def decisions(self, batch: FusionBatch) -> tuple[dict[str, Tensor], Tensor]:
         """Return each task's logits by modality, (m, B, C), and who has which, (m, B) bool."""

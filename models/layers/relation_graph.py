@@ -85,7 +85,15 @@ def edge_weights(cosine: Tensor, joined: Tensor, rule: EdgeRule) -> Tensor:
 def batch_graph(
     embeddings: Tensor, rule: EdgeRule, families: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the graph of a batch.
+    """Return the graph of a batch: weights (B, B) and edges (B, B) bool; see `joined_pairs`."""
+    cosine, joined = joined_pairs(embeddings, rule, families)
+    return edge_weights(cosine, joined, rule), joined
+
+
+def joined_pairs(
+    embeddings: Tensor, rule: EdgeRule, families: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return how alike the samples of a batch are, and which are joined.
 
     Args:
         embeddings: (B, D), of any norm.
@@ -93,7 +101,7 @@ def batch_graph(
         families: (B,) int64: samples of one family are not joined.
 
     Returns:
-        Weights (B, B) and edges (B, B) bool, both symmetric with an empty diagonal.
+        Cosines (B, B) and edges (B, B) bool, both symmetric; no sample is joined to itself.
     """
     unit = unit_embeddings(embeddings)
     cosine = cosines(unit, unit)
@@ -107,7 +115,25 @@ def batch_graph(
         joined = joined | joined.T
     else:
         joined = allowed & (cosine > rule.threshold)
-    return edge_weights(cosine, joined, rule), joined
+    return cosine, joined
+
+
+@torch.no_grad()
+def strongest(cosine: Tensor, joined: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the neighbours of each sample with the greatest cosine, the greatest first.
+
+    Args:
+        cosine: (B, B), as `joined_pairs` returns them.
+        joined: (B, B) bool likewise.
+        count: How many at most.
+
+    Returns:
+        Positions (B, k) int64, -1 where there is none, and their cosines (B, k), 0 there; k is
+        ``count``, or B where that is less.
+    """
+    found, where = nearest(cosine.masked_fill(~joined, -torch.inf), count)
+    missing = found == -torch.inf
+    return where.masked_fill(missing, -1), found.masked_fill(missing, 0)
 
 
 def nearest(cosine: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:

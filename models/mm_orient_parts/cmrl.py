@@ -20,11 +20,36 @@ import torch
 from torch import Tensor, nn
 
 from ..batch import FusionBatch
-from ..layers.relation_graph import EdgeRule, NeighbourSums, batch_graph, neighbour_sums
+from ..layers.relation_graph import (
+    EdgeRule,
+    NeighbourSums,
+    edge_weights,
+    joined_pairs,
+    neighbour_sums,
+    strongest,
+)
 from ..layers.sage import SageLayer, edge_index, geometric_means
 from .config import CmrlConfig
 
 ROLE_OF = {"i": "e_img", "t": "e_txt"}
+MAX_SHOWN = 5
+"""Neighbours of a sample that are named for reports."""
+
+
+class Related(NamedTuple):
+    """What the graphs make of a batch.
+
+    Attributes:
+        features: [Z_ii ; Z_tt ; Z_it ; Z_ti] (B, 4D).
+        notes: Diagnostics.
+        neighbours, similarities: By graph, see `FusionOutput`; empty while training and where
+            neighbours are not those of the batch.
+    """
+
+    features: Tensor
+    notes: dict[str, Tensor]
+    neighbours: dict[str, Tensor]
+    similarities: dict[str, Tensor]
 
 
 class Candidates(NamedTuple):
@@ -102,8 +127,8 @@ class CrossModalRelations(nn.Module):
         embeddings: Mapping[str, Tensor],
         families: Tensor | None = None,
         candidates: Candidates | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return [Z_ii ; Z_tt ; Z_it ; Z_ti] (B, 4D) and diagnostics.
+    ) -> Related:
+        """Return features, diagnostics and, in evaluation, who the neighbours are.
 
         Args:
             embeddings: (B, D) by modality letter; a zero row is a missing embedding.
@@ -111,16 +136,20 @@ class CrossModalRelations(nn.Module):
             candidates: Where neighbours come from; None: the batch itself.
         """
         if not self.config.graphs:
-            return next(iter(embeddings.values())).new_zeros(len(embeddings["i"]), 0), {}
+            nothing = next(iter(embeddings.values())).new_zeros(len(embeddings["i"]), 0)
+            return Related(nothing, {}, {}, {})
         outputs: list[Tensor] = []
         notes: dict[str, Tensor] = {}
         edges: dict[str, Tensor] = {}
+        shown: dict[str, tuple[Tensor, Tensor]] = {}
         # Embeddings differ by little where it matters: whether a cosine passes the threshold.
         with torch.autocast(embeddings["i"].device.type, enabled=False):
             embeddings = {key: values.to(self.dtype) for key, values in embeddings.items()}
             for key in self.config.graphs:
                 if candidates is None:
-                    output, edges[key] = self._from_batch(key, embeddings, families)
+                    output, cosine, edges[key] = self._from_batch(key, embeddings, families)
+                    if not self.training:
+                        shown[key] = strongest(cosine, edges[key], MAX_SHOWN)
                     notes |= graph_diagnostics(key, edges[key].sum(1), len(edges[key]) - 1)
                 else:
                     output, count = self._from_candidates(key, embeddings, families, candidates)
@@ -129,7 +158,9 @@ class CrossModalRelations(nn.Module):
                 outputs.append(output)
         if "ii" in edges and "tt" in edges:
             notes["graph/jaccard"] = overlap(edges["ii"], edges["tt"])
-        return torch.cat(outputs, dim=1), notes
+        neighbours = {key: found for key, (found, _) in shown.items()}
+        similarities = {key: found for key, (_, found) in shown.items()}
+        return Related(torch.cat(outputs, dim=1), notes, neighbours, similarities)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -138,9 +169,11 @@ class CrossModalRelations(nn.Module):
 
     def _from_batch(
         self, key: str, embeddings: Mapping[str, Tensor], families: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        nodes, layer = embeddings[key[0]], self.layers[key]
-        weights, edges = batch_graph(embeddings[key[1]], self.rule(key), families)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return Z (B, D), cosines (B, B) and edges (B, B) bool of one graph."""
+        nodes, layer, rule = embeddings[key[0]], self.layers[key], self.rule(key)
+        cosine, edges = joined_pairs(embeddings[key[1]], rule, families)
+        weights = edge_weights(cosine, edges, rule)
         # A sample without the nodes' modality has nothing to give to its neighbours.
         has_feature = nodes.detach().any(-1)
         weights, edges = weights.to(nodes.dtype) * has_feature, edges & has_feature
@@ -149,7 +182,7 @@ class CrossModalRelations(nn.Module):
         else:
             sums = NeighbourSums(weights @ nodes, weights.sum(1), edges.sum(1))
             means = sums.mean_with_self(nodes)
-        return layer(nodes, means), edges
+        return layer(nodes, means), cosine, edges
 
     def _from_candidates(
         self,

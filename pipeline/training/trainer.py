@@ -295,6 +295,9 @@ class Trainer:
         if self.model.wants_split:
             self.model.observe_split(placed(batch, device) for batch in batches.epoch(0))
         precision = self.config.precision
+        if self.model.wants_validation:
+            with torch.no_grad(), autocast(device, precision):
+                self.model.fit_on_validation(placed(batch, device) for batch in batches.epoch(0))
         output = run_batches(
             self.model, batches.epoch(0), self.data.tasks, device, precision, self.loss
         )

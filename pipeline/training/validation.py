@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from affectflow.models.batch import FusionBatch, FusionModel, Task
+from affectflow.models.batch import FusionBatch, FusionModel, FusionOutput, Task
 
 from .losses import MultiTaskLoss
 from .meter import Meter
@@ -31,6 +31,8 @@ class SplitOutput:
         attention: By role, N arrays (length,) float32, when asked for.
         losses: ``loss``, ``loss/<task>`` means over labelled rows; empty without a loss.
         means: Penalties and diagnostics, averaged over samples.
+        neighbours: By graph, for each sample the rows of its strongest neighbours with their
+            cosines, strongest first, when attention is asked for and the model says them.
     """
 
     keys: tuple[str, ...]
@@ -39,6 +41,7 @@ class SplitOutput:
     attention: dict[str, list[np.ndarray]] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     means: dict[str, float] = field(default_factory=dict)
+    neighbours: dict[str, list[list[tuple[int, float]]]] = field(default_factory=dict)
 
 
 def prepare_evaluation(
@@ -84,6 +87,7 @@ def run_batches(
     logits: dict[str, list[np.ndarray]] = {name: [] for name in names}
     labels: dict[str, list[np.ndarray]] = {name: [] for name in names}
     attention: dict[str, list[np.ndarray]] = {}
+    neighbours: dict[str, list[list[tuple[int, float]]]] = {}
     losses, means = Meter(), Meter()
     for batch in batches:
         moved = placed(batch, device)
@@ -103,6 +107,8 @@ def run_batches(
                 lengths = moved.features[role].lengths.tolist()
                 rows = zip(weights.float().cpu().numpy(), lengths, strict=True)
                 attention.setdefault(role, []).extend(row[:length] for row, length in rows)
+            for graph, of_batch in _neighbours(output, len(keys) - len(batch)).items():
+                neighbours.setdefault(graph, []).extend(of_batch)
     return SplitOutput(
         tuple(keys),
         {name: np.concatenate(parts) for name, parts in logits.items() if parts},
@@ -110,7 +116,20 @@ def run_batches(
         attention,
         _total(losses.means(), loss),
         means.means(),
+        neighbours,
     )
+
+
+def _neighbours(output: FusionOutput, first: int) -> dict[str, list[list[tuple[int, float]]]]:
+    """Return the neighbours of a batch as rows of the split; ``first`` is the batch's own."""
+    found = {}
+    for graph, positions in output.neighbours.items():
+        pairs = zip(positions.tolist(), output.similarities[graph].tolist(), strict=True)
+        found[graph] = [
+            [(first + row, cosine) for row, cosine in zip(*pair, strict=True) if row >= 0]
+            for pair in pairs
+        ]
+    return found
 
 
 def _add_losses(

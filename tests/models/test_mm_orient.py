@@ -237,6 +237,32 @@ def test_extreme_thresholds(threshold: float, density: float) -> None:
     assert float(notes["graph/jaccard"]) == density
 
 
+def test_neighbours_are_named_in_evaluation_alone() -> None:
+    model, batch = model_of(), batch_of(9)
+    output = model(batch)
+    assert list(output.neighbours) == ["ii", "tt", "it", "ti"]
+    for graph, rows in output.neighbours.items():
+        assert rows.shape == (9, 5)
+        assert not (rows == torch.arange(9)[:, None]).any()
+        found, cosines = rows >= 0, output.similarities[graph]
+        assert (cosines[found] > 0.1).all()
+        assert not cosines[~found].any()
+        assert not cosines.requires_grad
+        unit = functional.normalize(batch.features["e_img" if graph[1] == "i" else "e_txt"].values)
+        expected = (unit[:, None] * unit[rows.clamp(min=0)]).sum(-1)
+        torch.testing.assert_close(cosines[found], expected[found])
+    assert not model.train()(batch).neighbours
+    apart = model_of(cmrl={"thresholds": dict.fromkeys(("ii", "tt", "it", "ti"), 1.0)})
+    assert all((rows == -1).all() for rows in apart(batch).neighbours.values())
+
+
+def test_neighbours_from_elsewhere_are_no_positions_in_the_batch() -> None:
+    model = trained(model_of(eval={"graph": "dataset"}))
+    model.observe_split([batch_of(25, seed=8)])
+    assert not model(batch_of()).neighbours
+    assert not trained(model_of(eval={"batch_policy": "single"}))(batch_of()).neighbours
+
+
 def test_siblings_are_not_joined() -> None:
     batch = batch_of()
     # Rows 3 to 5 are copies of rows 0 to 2.

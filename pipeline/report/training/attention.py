@@ -7,7 +7,6 @@ look alike and light.
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,26 +15,20 @@ from typing import TypeAlias
 from ..context import Section
 from ..html import Child, Markup, code, element, join, note
 from ..numbers import counted
+from . import neighbours
+from .neighbours import Neighbour
+from .picture import Picture, shown
 
 Box: TypeAlias = tuple[float, float, float, float]
 
 MAX_BOXES = 8
 MAX_WORDS = 160
 FULL_AT = 3.0
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture in the page.
-
-    Attributes:
-        jpeg: Encoded, small.
-        width, height: Size in the pixels that the boxes are given in.
-    """
-
-    jpeg: bytes
-    width: int
-    height: int
+_NEIGHBOURS = (
+    "Neighbours are the samples of the same batch that a sample is joined to in a graph: their "
+    "features are averaged with its own. Named are the five with the greatest cosine, or as many "
+    "as there are. In another batch it has others."
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +44,7 @@ class AttentionSample:
         others: Further roles to weights, for which neither words nor boxes are known.
         picture: The picture; None with the reason in ``missing``.
         missing: Why something is not shown.
+        neighbours: By graph, the samples it was judged together with, strongest first.
     """
 
     key: str
@@ -61,6 +55,7 @@ class AttentionSample:
     others: Mapping[str, Sequence[float]] = field(default_factory=dict)
     picture: Picture | None = None
     missing: tuple[str, ...] = ()
+    neighbours: Mapping[str, Sequence[Neighbour]] = field(default_factory=dict)
 
 
 def section(samples: Sequence[AttentionSample], how: str, warning: str) -> Section | None:
@@ -81,8 +76,12 @@ def section(samples: Sequence[AttentionSample], how: str, warning: str) -> Secti
         if any(sample.boxes for sample in samples):
             words += f"Of the regions the {MAX_BOXES} with the largest weights are drawn."
         parts.append(note(words))
+    related = any(sample.neighbours for sample in samples)
+    if related:
+        parts.append(note(_NEIGHBOURS))
     parts.append(element("div", map(_sample, samples), class_="looks"))
-    return Section("attention", "Attention", join(parts))
+    title = "Attention and neighbours" if related else "Attention"
+    return Section("attention", title, join(parts))
 
 
 def _sample(sample: AttentionSample) -> Markup:
@@ -95,6 +94,7 @@ def _sample(sample: AttentionSample) -> Markup:
         text.append(_spread([weight for _, weight in sample.boxes], "region"))
     text += [_strip(role, weights) for role, weights in sample.others.items()]
     text += [note(reason) for reason in sample.missing]
+    text.append(neighbours.listing(sample.neighbours))
     picture = _drawn(sample.picture, sample.boxes) if sample.picture is not None else None
     return element("article", picture, element("div", text), class_="look")
 
@@ -174,9 +174,8 @@ def _drawn(picture: Picture, boxes: Sequence[tuple[Box, float]]) -> Markup:
         preserveAspectRatio="none",
         aria_hidden="true",
     )
-    address = base64.b64encode(picture.jpeg).decode()
-    shown = element("img", src=f"data:image/jpeg;base64,{address}", alt="the sample's picture")
-    return element("div", element("div", shown, overlay, class_="canvas"), class_="picture")
+    canvas = element("div", shown(picture, "the sample's picture"), overlay, class_="canvas")
+    return element("div", canvas, class_="picture")
 
 
 def _box(box: Box, weight: float, relative: float, line: float) -> Markup:

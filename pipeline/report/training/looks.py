@@ -29,12 +29,15 @@ from ...store.reader import OutputFolder
 from ...training.assemble import find_samples
 from ...training.metrics import predictions_of
 from ...training.validation import SplitOutput
-from .attention import AttentionSample, Box, Picture
+from .attention import AttentionSample, Box
+from .neighbours import Neighbour
 from .page import Looks
+from .picture import Picture
 from .words import words_of
 
 SPLIT = "val"
 _PIXELS = 420
+_THUMBNAIL_PIXELS = 96
 _QUALITY = 78
 
 
@@ -59,7 +62,7 @@ def _look(run: TrainedRun, per_class: int, task: str | None, seed: int) -> Looks
     loaded = run.load(chosen)
     data = run.open(("train", SPLIT) if loaded.model.num_reference else (SPLIT,))
     output = run.apply(chosen, loaded, data, SPLIT, keep_attention=True)
-    if not output.attention:
+    if not (output.attention or output.neighbours):
         return Looks((), "")
     kinds = [found for found in data.tasks if found.kind == "classification"]
     by = next((found for found in kinds if found.name == task), kinds[0] if kinds else None)
@@ -69,6 +72,8 @@ def _look(run: TrainedRun, per_class: int, task: str | None, seed: int) -> Looks
     by_words = f"up to {per_class} samples of each class of {by.name}" if by else "samples"
     how = f"{by_words[0].upper()}{by_words[1:]}, chosen with seed {seed} from {SPLIT}. Weights of "
     how += f"the model of seed {chosen}, {run.batch_policy(loaded.model)}."
+    if not output.neighbours and any(name.startswith("graph/") for name in output.means):
+        how += " Neighbours are not named: this model does not look for them in the batch."
     return Looks(samples, how)
 
 
@@ -114,7 +119,21 @@ def _sample(
     picture, reason = store.picture(key) if boxes or store.has_pictures else (None, "")
     if reason:
         missing.append(reason)
-    return AttentionSample(key, truth, said, words, boxes, others, picture, tuple(missing))
+    neighbours = {
+        graph: [store.neighbour(output.keys[other], cosine) for other, cosine in found[row]]
+        for graph, found in output.neighbours.items()
+    }
+    return AttentionSample(
+        key=key,
+        truth=truth,
+        said=said,
+        words=words,
+        boxes=boxes,
+        others=others,
+        picture=picture,
+        missing=tuple(missing),
+        neighbours=neighbours,
+    )
 
 
 def _in_words(task: Task, value: Any) -> str | None:
@@ -181,14 +200,23 @@ class _StoreFacts:
         return [str(key) for key in keys], values
 
     @cached_property
-    def _images(self) -> dict[str, str | None]:
-        table = find_samples(self.run.data_config(), self.stores).table(["key", "image"])
-        return dict(zip(table["key"].to_pylist(), table["image"].to_pylist(), strict=True))
+    def _samples(self) -> dict[str, tuple[str | None, str | None]]:
+        """Image and text by key."""
+        names = ["key", "image", "text"]
+        table = find_samples(self.run.data_config(), self.stores).table(names)
+        keys, images, texts = (table[name].to_pylist() for name in names)
+        return dict(zip(keys, zip(images, texts, strict=True), strict=True))
+
+    def neighbour(self, key: str, cosine: float) -> Neighbour:
+        """Return a neighbour with its caption and a thumbnail, where there are such."""
+        text = self._samples.get(key, (None, None))[1]
+        picture, _ = self.picture(key, _THUMBNAIL_PIXELS)
+        return Neighbour(key, cosine, " ".join((text or "").split()), picture)
 
     @property
     def has_pictures(self) -> bool:
         """Whether any sample has an image."""
-        return any(self._images.values())
+        return any(image for image, _ in self._samples.values())
 
     @cached_property
     def _root(self) -> Path | None:
@@ -202,20 +230,20 @@ class _StoreFacts:
                     return Path(str(record["root"]))
         return None
 
-    def picture(self, key: str) -> tuple[Picture | None, str]:
-        """Return a sample's picture, or None and the reason."""
-        name = self._images.get(key)
+    def picture(self, key: str, pixels: int = _PIXELS) -> tuple[Picture | None, str]:
+        """Return a sample's picture, its longer side of so many pixels, or None and the reason."""
+        name = self._samples.get(key, (None, None))[0]
         if name is None:
             return None, "The sample has no image."
         if is_uri(name) or self._root is None:
             return None, "The image is not on this machine."
         try:
-            pixels = decode_image(read_bytes(self._root, name), name)
+            decoded = decode_image(read_bytes(self._root, name), name)
         except RowError as error:
             return None, f"The image cannot be shown: {error.message}."
-        height, width = pixels.shape[:2]
-        image = Image.fromarray(pixels)
-        image.thumbnail((_PIXELS, _PIXELS))
+        height, width = decoded.shape[:2]
+        image = Image.fromarray(decoded)
+        image.thumbnail((pixels, pixels))
         buffer = io.BytesIO()
         image.save(buffer, format="JPEG", quality=_QUALITY, optimize=True)
         return Picture(buffer.getvalue(), width, height), ""

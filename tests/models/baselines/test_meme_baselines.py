@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,12 @@ from support.fusion_batches import (
 )
 
 from affectflow.models.baselines import clip_head, decision_fusion, feature_fusion
-from affectflow.models.baselines.decision_fusion import combine, fit_weights, present_weights
+from affectflow.models.baselines.decision_fusion import (
+    combine,
+    decision_loss,
+    fit_weights,
+    present_weights,
+)
 from affectflow.models.batch import FusionBatch, InputSpec, Task
 
 NAME = "decision_fusion"
@@ -157,6 +163,46 @@ def test_fitted_weights_go_into_the_model() -> None:
     for row, task in enumerate(TASKS):
         torch.testing.assert_close(model.weights[row], torch.tensor(found[task.name]))
     assert all(v.isfinite().all() for v in model(replace(batch, labels={})).logits.values())
+
+
+def test_weights_fitted_on_validation_speak_in_evaluation_alone() -> None:
+    model = small_model(NAME, "fitted_weights")
+    whole = batch_of(NAME, num=40)
+    parts = [whole.take(rows) for rows in (range(25), range(25, 40))]
+    assert model.wants_validation
+    before = model(whole).logits
+    training = model.train()(whole.take([0])).diagnostics
+    model.eval().fit_on_validation(iter(parts))
+    said, present = model.decisions(whole)
+    for row, task in enumerate(TASKS):
+        found = fit_weights(said[task.name], present, whole.labels[task.name], task)
+        torch.testing.assert_close(model.weights[row], torch.tensor(found), rtol=1e-4, atol=1e-5)
+        assert abs(found[0] - 0.5) > 0.01
+        assert loss_of(model(whole).logits, whole, task) < loss_of(before, whole, task)
+    after = model.weights
+    # Fitting again finds the same, whatever was fitted before.
+    model.set_weights({"tags": [0.9, 0.1]})
+    model.fit_on_validation(iter(parts))
+    assert torch.equal(model.weights, after)
+    # Nothing of it reaches training.
+    assert model.train()(whole.take([0])).diagnostics == training
+    again = small_model(NAME, "fitted_weights")
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.weights, after)
+
+
+def loss_of(logits: Mapping[str, torch.Tensor], batch: FusionBatch, task: Task) -> float:
+    labels = batch.labels[task.name]
+    known = torch.ones(len(batch), dtype=torch.bool)
+    return float(decision_loss(logits[task.name].detach(), labels, known, task.kind))
+
+
+def test_other_weights_do_not_look_at_validation() -> None:
+    for preset in ("mean_probability", "mean_logit", "learned_weights"):
+        model = small_model(NAME, preset)
+        assert not model.wants_validation
+        model.fit_on_validation([batch_of(NAME, num=40)])
+        assert (model.weights == 0.5).all()
 
 
 def test_decision_fusion_names_its_modalities() -> None:

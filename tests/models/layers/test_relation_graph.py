@@ -15,7 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from affectflow.models.layers.relation_graph import (
     EdgeRule,
     batch_graph,
+    joined_pairs,
     neighbour_sums,
+    strongest,
     unit_embeddings,
 )
 
@@ -56,6 +58,20 @@ def test_a_zero_row_has_no_edge_even_below_zero() -> None:
     assert not edges[2].any()
     assert not edges[:, 2].any()
     assert int(edges.sum()) == 4 * 3
+
+
+def test_the_strongest_neighbours_come_first_and_never_the_sample_itself() -> None:
+    values = embeddings(9)
+    cosines, edges = joined_pairs(values, EdgeRule(0.2))
+    where, found = strongest(cosines, edges, 2)
+    assert where.dtype == torch.int64
+    for i in range(9):
+        joined = [j for j in range(9) if j != i and cosine(values[i], values[j]) > 0.2]
+        expected = sorted(joined, key=lambda j: -cosine(values[i], values[j]))[:2]
+        assert where[i].tolist() == expected + [-1] * (2 - len(expected))
+        angles = [cosine(values[i], values[j]) for j in expected]
+        assert found[i].tolist() == pytest.approx(angles + [0] * (2 - len(expected)), abs=1e-6)
+    assert strongest(cosines[:3, :3], edges[:3, :3], 5)[0].shape == (3, 3)
 
 
 def test_nearest_are_joined_by_union() -> None:

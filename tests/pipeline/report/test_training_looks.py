@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.feature_stores import some_values, write_feature, write_run
+from support.fusion_batches import TASKS, example_lengths, inputs_of, make_batch, small_model
 from support.toy_training import one_thread, silent
 from support.training_stores import make_store, rows_of
 
@@ -22,7 +24,7 @@ from affectflow.pipeline.report.training.words import words_of
 from affectflow.pipeline.store.layout import read_json, write_json
 from affectflow.pipeline.training.experiment import train
 from affectflow.pipeline.training.settings import resolve
-from affectflow.pipeline.training.validation import SplitOutput
+from affectflow.pipeline.training.validation import SplitOutput, run_batches
 
 IDS = FeatureSpec("bert.ids", "text", (None,), "int32")
 BOXES = FeatureSpec("regions.boxes", "image", (5, 4), "float32")
@@ -40,6 +42,16 @@ class Attentive(TrainedRun):
             # One sample has no such modality.
             found[0] = np.zeros(0, np.float32)
             output.attention[role] = found
+        return output
+
+
+class Related(TrainedRun):
+    """A run whose model also says whom it compares: each sample with the same two."""
+
+    def apply(self, *arguments: Any, **options: Any) -> SplitOutput:
+        output = super().apply(*arguments, **options)
+        output.neighbours["ii"] = [[(2, 0.75), (1, 0.5)] for _ in output.keys]
+        output.neighbours["tt"] = [[] for _ in output.keys]
         return output
 
 
@@ -102,6 +114,36 @@ def test_boxes_lie_on_the_picture_or_it_is_said_why_not(store: Path) -> None:
     assert by_key["k002"].missing == ("The sample has no regions.", "The sample has no image.")
     assert by_key["k007"].picture is None
     assert any("cannot be shown" in text for text in by_key["k007"].missing)
+
+
+def test_neighbours_come_with_caption_and_thumbnail(store: Path) -> None:
+    looks = look(Related(run_of(store, "text_tokens")))
+    for sample in looks.samples:
+        assert [(near.key, near.cosine) for near in sample.neighbours["ii"]] == [
+            ("k012", 0.75),
+            ("k007", 0.5),
+        ]
+        # The other's image cannot be read.
+        assert [near.picture is None for near in sample.neighbours["ii"]] == [False, True]
+        assert all(near.caption for near in sample.neighbours["ii"])
+        assert sample.neighbours["tt"] == []
+
+
+def test_neighbours_are_rows_of_the_split() -> None:
+    model = small_model("mm_orient", "paper_figure", changes={"cmrl": {"edges": "topk", "k": 2}})
+    inputs = inputs_of("mm_orient")
+    whole = make_batch(inputs, example_lengths(inputs, 9))
+    parts = [whole.take(rows) for rows in (range(5), range(5, 9))]
+    found = run_batches(model, parts, TASKS, torch.device("cpu"), keep_attention=True).neighbours
+    assert list(found) == ["ii", "tt", "it", "ti"]
+    for row, near in enumerate(found["ii"]):
+        rows = [other for other, _ in near]
+        assert row not in rows
+        assert len(rows) >= 2
+        assert set(rows) <= set(range(5) if row < 5 else range(5, 9))
+        cosines = [cosine for _, cosine in near]
+        assert cosines == sorted(cosines, reverse=True)
+    assert not run_batches(model, parts, TASKS, torch.device("cpu")).neighbours
 
 
 def test_the_page_stands_without_the_store(store: Path, tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from affectflow.pipeline.errors import UsageError
 from affectflow.pipeline.report.training import scores
 from affectflow.pipeline.report.training.attention import (
     AttentionSample,
-    Picture,
     full_weight,
     normalised_entropy,
 )
 from affectflow.pipeline.report.training.charts import Line, line_chart, ticks
+from affectflow.pipeline.report.training.neighbours import ALONE, MAX_CAPTION, Neighbour
 from affectflow.pipeline.report.training.page import Looks, render, write_training_report
+from affectflow.pipeline.report.training.picture import Picture
 from affectflow.pipeline.report.training.record import TrainingRecord, read_run
 from affectflow.pipeline.report.training.scores import Cell
 
@@ -85,6 +86,29 @@ def test_nothing_that_came_from_data_is_markup(run: TrainingRecord) -> None:
     assert SCRIPT not in page
     assert "&lt;script&gt;" in page
     assert "not <sarcastic>" not in page
+
+
+def test_neighbours_are_listed_by_graph_or_said_to_be_none(run: TrainingRecord) -> None:
+    near = Neighbour("k1", 0.91234, f"{SCRIPT} {'x' * 200}", picture())
+    graphs = {"ii": [near, Neighbour("k2", 0.5)], "tt": [], "ti": [near], SCRIPT: []}
+    page = render(run, Looks([sample(neighbours=graphs), sample()], "chosen"))
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    assert SCRIPT not in page
+    assert "<h2>Attention and neighbours</h2>" in page
+    lists = re.findall(r'<dl class="neighbours">(.*?)</dl>', page)
+    listed = re.findall(r"<dd>(.*?)</dd>", lists[0])
+    assert len(lists) == 1
+    assert [part.count("<li>") for part in listed] == [2, 0, 1]
+    assert [ALONE in part for part in listed] == [False, True, False]
+    # Two graphs that say the same stand above one list.
+    assert re.sub("<dd>.*?</dd>", "|", lists[0]).count("</dt><dt>") == 1
+    assert "cosine 0.912" in listed[0]
+    assert listed[0].count("<img") == 1
+    assert "x" * (MAX_CAPTION - len(SCRIPT) - 1) + " …" in listed[0]
+    # Models without graphs have no such list.
+    assert ALONE not in render(run, Looks([sample()], "chosen"))
 
 
 def test_every_part_of_a_finished_run_is_there(run: TrainingRecord) -> None:

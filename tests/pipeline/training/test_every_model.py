@@ -101,7 +101,11 @@ FIRST = [
     (name, next(preset for other, preset in presets() if other == name), "padded")
     for name in model_names()
 ]
-MORE = [("mm_orient", "author_code", "packed"), ("mult", "mmsa", "packed")]
+MORE = [
+    ("mm_orient", "author_code", "packed"),
+    ("mult", "mmsa", "packed"),
+    ("decision_fusion", "fitted_weights", "padded"),
+]
 
 
 @pytest.mark.parametrize(("name", "preset", "layout"), [*FIRST, *MORE])
