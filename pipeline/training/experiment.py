@@ -69,6 +69,8 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
         folder = RunFolder.of(runs, settings, data)
         monitor = Monitor.of(config.monitor, data.tasks)
         check_monitor(monitor, data.tasks, data.split("val").labels, config.metrics)
+        # Before the folder: a model that cannot be built for these data leaves no run.
+        built = [_initial_model(settings, data, seed) for seed in seeds[:1]]
         with folder.held() if ranks.main else nullcontext():
             if ranks.main:
                 folder.begin(settings, data, monitor.name, ranks.world)
@@ -79,7 +81,15 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
             found = {}
             for seed in seeds:
                 watch({"kind": "seed", "step": 0, "seed": seed, "folder": str(folder.seed(seed))})
-                found[str(seed)] = _train_seed(settings, data, folder, seed, ranks, watch)
+                found[str(seed)] = _train_seed(
+                    built.pop() if built else _initial_model(settings, data, seed),
+                    settings,
+                    data,
+                    folder,
+                    seed,
+                    ranks,
+                    watch,
+                )
             table = write_table(folder, data) if ranks.main else {}
             ranks.wait()
             return Outcome(folder.path, found, table)
@@ -88,6 +98,7 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
 
 
 def _train_seed(
+    model: FusionModel,
     settings: Settings,
     data: TrainingData,
     folder: RunFolder,
@@ -95,8 +106,6 @@ def _train_seed(
     ranks: Ranks,
     watch: Watcher,
 ) -> dict[str, Any]:
-    seed_generators(seed, INITIAL)
-    model = build_model(settings, data)
     trainer = Trainer(model, data, settings.recipe, seed, folder.seed(seed), ranks, watch)
     began = time.monotonic()
     before = folder.record()["seeds"].get(str(seed), {}).get("seconds", 0.0)
@@ -130,6 +139,11 @@ def _note(
 ) -> None:
     if ranks.main:
         folder.update(seeds={str(seed): facts}, **more)
+
+
+def _initial_model(settings: Settings, data: TrainingData, seed: int) -> FusionModel:
+    seed_generators(seed, INITIAL)
+    return build_model(settings, data)
 
 
 def build_model(settings: Settings, data: TrainingData) -> FusionModel:

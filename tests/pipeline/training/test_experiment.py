@@ -244,6 +244,18 @@ def test_a_model_that_does_not_fit_the_data_is_a_readable_error(tmp_path: Path) 
     )
     with pytest.raises(ConfigError, match="clip_head is to use e_txt, but the data lack"):
         run(settings, tmp_path / "runs")
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+def test_seeds_trained_together_are_those_trained_alone(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    settings = settings_of(tmp_path / "store")
+    together = run(settings, tmp_path / "runs", (1, 2))
+    alone = [run(settings, tmp_path / f"runs-{seed}", (seed,)) for seed in (2, 1)]
+    for outcome in alone:
+        for path in outcome.folder.glob("seed-*/last/model.safetensors"):
+            other = together.folder / path.relative_to(outcome.folder)
+            assert path.read_bytes() == other.read_bytes()
 
 
 def test_a_model_that_reads_whole_batches_warns_when_they_are_cut(tmp_path: Path) -> None:
