@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from affectflow.models.batch import FusionModel
@@ -150,10 +151,22 @@ def build_model(settings: Settings, data: TrainingData) -> FusionModel:
     """Return the model with its initial weights, drawn from the global generators.
 
     Raises:
-        ConfigError: The configuration does not fit the data.
+        ConfigError: The configuration does not fit the data, or a feature holds whole numbers.
     """
+    _check_floats(data)
     try:
         return settings.kind.model(settings.model, data.inputs, data.tasks)
     except ValueError as error:
         # What a model says of shapes and roles that it cannot be built for.
         raise ConfigError(f"{settings.kind.name}: {error}") from None
+
+
+def _check_floats(data: TrainingData) -> None:
+    """Refuse whole numbers: to a model they are no measurements, whatever they number."""
+    for role, found in data.fingerprints.items():
+        if np.dtype(found["dtype"]).kind != "f":
+            raise ConfigError(
+                f"role '{role}': feature '{found['feature']}' holds {found['dtype']}, models take "
+                "floating-point features",
+                f"--set data.features.{role}=NAME of another",
+            )
