@@ -63,10 +63,7 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
     try:
         if config.threads:
             torch.set_num_threads(config.threads)
-        kind = settings.kind
-        data = open_data(
-            settings.data, kind.roles, kind.model.optional_roles, splits=("train", "val")
-        )
+        data = open_splits(settings)
         folder = RunFolder.of(runs, settings, data)
         monitor = Monitor.of(config.monitor, data.tasks)
         check_monitor(monitor, data.tasks, data.split("val").labels, config.metrics)
@@ -96,6 +93,16 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
             return Outcome(folder.path, found, table)
     finally:
         distributed.stop()
+
+
+def open_splits(settings: Settings) -> TrainingData:
+    """Return the data of a training: ``train`` and ``val``, never ``test``.
+
+    Raises:
+        AffectflowError: They cannot be opened; see `open_data`.
+    """
+    kind = settings.kind
+    return open_data(settings.data, kind.roles, kind.model.optional_roles, splits=("train", "val"))
 
 
 def _train_seed(

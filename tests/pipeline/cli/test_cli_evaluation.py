@@ -133,6 +133,23 @@ def test_sweep_ranks_on_val_and_fails_with_a_code(made: Path, tmp_path: Path) ->
     assert not list(tmp_path.glob("*/*/test-access.jsonl"))
 
 
+def test_sweep_says_which_trials_had_other_data(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    labelled_store(store)
+    fixed = ["trainer.epochs=1", "trainer.tensorboard=false", "model.hidden=[4]"]
+    command = ["sweep", "text_tokens", "--dataset", "mini", "--store", store, "--runs", tmp_path]
+    command += [word for item in fixed for word in ("--set", item)]
+    command += ["--grid", "loader.batch_size=8"]
+    again = "trial 1 of 1: loader.batch_size=8: done before, but the data have changed since"
+    with one_thread():
+        results = [CliRunner().invoke(app, [str(word) for word in command]) for _ in range(2)]
+        shutil.rmtree(store)
+        labelled_store(store, 50)
+        results.append(CliRunner().invoke(app, [str(word) for word in command]))
+    assert [result.exit_code for result in results] == [0, 0, 0]
+    assert [again in result.stderr for result in results] == [False, False, True]
+
+
 def test_report_of_a_training_lies_with_it(made: Path, tmp_path: Path) -> None:
     run = run_of(made)
     path = Path(call("report", run).strip())
