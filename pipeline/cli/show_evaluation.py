@@ -105,22 +105,25 @@ def print_comparison(found: Comparison) -> None:
     for task, of_task in found.differences.items():
         for metric, item in of_task.items():
             if main_metric(metric):
-                unit = 100 if describe(metric).kind == "share" else 1
-                rows.append((task, describe(metric).title, *_difference(item, unit)))
+                share = describe(metric).kind == "share"
+                rows.append((task, describe(metric).title, *_difference(item, share)))
     heads = ("task", "metric", "difference", "over samples", "over seeds", "both", "0 excluded")
     title = f"{found.first} minus {found.second}, {found.samples:,} samples of {found.split}, "
-    title += f"seeds {', '.join(found.seeds)}, shares in points"
+    title += f"seeds {', '.join(found.seeds)}, shares in points, others in their own unit"
     show.print_table(title, heads, rows)
     typer.echo("95 % intervals of paired bootstrap resamples; the last column is about samples.")
 
 
-def _difference(item: Difference, unit: int) -> tuple[str, ...]:
+def _difference(item: Difference, share: bool) -> tuple[str, ...]:
+    # Errors and correlations differ in the digits that shares have before the point.
+    unit, digits = (100, 2) if share else (1, 4)
+
     def words(interval: Interval | None) -> str:
         if interval is None or interval.low != interval.low:
             return "–"
-        return f"{unit * interval.low:+.2f} … {unit * interval.high:+.2f}"
+        return f"{unit * interval.low:+.{digits}f} … {unit * interval.high:+.{digits}f}"
 
     low, high = item.samples.low, item.samples.high
     excluded = "yes" if low > 0 or high < 0 else "no"
-    value = f"{unit * item.samples.value:+.2f}"
+    value = f"{unit * item.samples.value:+.{digits}f}"
     return value, words(item.samples), words(item.seeds), words(item.both), excluded

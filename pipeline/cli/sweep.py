@@ -59,7 +59,7 @@ def sweep(
 ) -> None:
     """Train every trial on train, compare them on val; the test split stays closed.
 
-    Running it again goes on where it stopped.
+    Running it again goes on where it stopped; trials whose data have changed since run again.
     """
     from ..loading import missing_dependency
     from ..training.sweep.space import make_space
@@ -71,12 +71,14 @@ def sweep(
     base = tuple(assignments or ())
     wanted = Sweep(model, dataset, space, base, preset, read_seeds(seeds))
     try:
-        from ..training.sweep.run import trial_runner
+        from ..training.sweep.run import data_digests, trial_runner
     except ModuleNotFoundError as error:
         raise missing_dependency(error) from error
-    run = trial_runner(wanted, store or [opt.DEFAULT_STORE], runs, lambda entry: None)
+    stores = store or [opt.DEFAULT_STORE]
+    run = trial_runner(wanted, stores, runs, lambda entry: None)
+    digest_of = data_digests(wanted, stores)
     with show.interruptible():
-        found = Sweeping(wanted, runs, run, _tell, retry).finish()
+        found = Sweeping(wanted, runs, run, digest_of, _tell, _tell_stale, retry).finish()
     _print(found, wanted.folder(runs), json_output)
     failed = sum(trial.status == "failed" for trial in found)
     if failed:
@@ -86,9 +88,20 @@ def sweep(
 def _tell(trial: Trial, count: int) -> None:
     from . import show
 
-    settings = " ".join(f"{name}={value}" for name, value in trial.settings.items())
     value = trial.error if trial.mean is None else f"{trial.mean:.4f}"
-    show.tell(f"trial {trial.number + 1} of {count}: {settings}: {trial.status} {value}")
+    show.tell(f"{_name(trial, count)}: {trial.status} {value}")
+
+
+def _tell_stale(trial: Trial, count: int) -> None:
+    from . import show
+
+    since = "the data have changed since" if trial.data else "its data are not on record"
+    show.tell(f"{_name(trial, count)}: {trial.status} before, but {since}; it runs again")
+
+
+def _name(trial: Trial, count: int) -> str:
+    settings = " ".join(f"{name}={value}" for name, value in trial.settings.items())
+    return f"trial {trial.number + 1} of {count}: {settings}"
 
 
 def _print(trials: list[Trial], folder: Path, json_output: bool) -> None:

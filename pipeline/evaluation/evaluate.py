@@ -128,10 +128,9 @@ def evaluate_run(
     if tune and split == "val":
         message = "thresholds tuned on val say nothing when they are evaluated on val"
         raise ConfigError(message, "evaluate the split test, or leave thresholds alone")
-    # What can be wrong with the run itself is found before the test split is touched.
-    run.load(run.seeds[0])
     reads = 0
     if split == "test":
+        _check_readable(run)
         reads = note_test_access(run.folder, "evaluate", run.seeds, run.checkpoint)
     wanted = dict.fromkeys(("train", *(("val",) if tune else ()), split))
     data = run.open(tuple(wanted))
@@ -147,6 +146,16 @@ def evaluate_run(
     found = Evaluation(run.folder, split, majority, scores, table, counts, warnings, parts)
     _write(found)
     return found
+
+
+def _check_readable(run: TrainedRun) -> None:
+    """Find what is wrong with checkpoints, stores or features before test is touched.
+
+    The training split shows it all; a reading of test that fails on them would be counted.
+    """
+    train = run.open(("train",))
+    for seed in run.seeds:
+        run.load(seed).check(train)
 
 
 def _labelled(data: TrainingData, split: str) -> dict[str, int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from affectflow.models.batch import FusionModel
@@ -62,13 +63,12 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
     try:
         if config.threads:
             torch.set_num_threads(config.threads)
-        kind = settings.kind
-        data = open_data(
-            settings.data, kind.roles, kind.model.optional_roles, splits=("train", "val")
-        )
+        data = open_splits(settings)
         folder = RunFolder.of(runs, settings, data)
         monitor = Monitor.of(config.monitor, data.tasks)
         check_monitor(monitor, data.tasks, data.split("val").labels, config.metrics)
+        # Before the folder: a model that cannot be built for these data leaves no run.
+        built = [_initial_model(settings, data, seed) for seed in seeds[:1]]
         with folder.held() if ranks.main else nullcontext():
             if ranks.main:
                 folder.begin(settings, data, monitor.name, ranks.world)
@@ -79,7 +79,15 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
             found = {}
             for seed in seeds:
                 watch({"kind": "seed", "step": 0, "seed": seed, "folder": str(folder.seed(seed))})
-                found[str(seed)] = _train_seed(settings, data, folder, seed, ranks, watch)
+                found[str(seed)] = _train_seed(
+                    built.pop() if built else _initial_model(settings, data, seed),
+                    settings,
+                    data,
+                    folder,
+                    seed,
+                    ranks,
+                    watch,
+                )
             table = write_table(folder, data) if ranks.main else {}
             ranks.wait()
             return Outcome(folder.path, found, table)
@@ -87,7 +95,18 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
         distributed.stop()
 
 
+def open_splits(settings: Settings) -> TrainingData:
+    """Return the data of a training: ``train`` and ``val``, never ``test``.
+
+    Raises:
+        AffectflowError: They cannot be opened; see `open_data`.
+    """
+    kind = settings.kind
+    return open_data(settings.data, kind.roles, kind.model.optional_roles, splits=("train", "val"))
+
+
 def _train_seed(
+    model: FusionModel,
     settings: Settings,
     data: TrainingData,
     folder: RunFolder,
@@ -95,8 +114,6 @@ def _train_seed(
     ranks: Ranks,
     watch: Watcher,
 ) -> dict[str, Any]:
-    seed_generators(seed, INITIAL)
-    model = build_model(settings, data)
     trainer = Trainer(model, data, settings.recipe, seed, folder.seed(seed), ranks, watch)
     began = time.monotonic()
     before = folder.record()["seeds"].get(str(seed), {}).get("seconds", 0.0)
@@ -132,14 +149,31 @@ def _note(
         folder.update(seeds={str(seed): facts}, **more)
 
 
+def _initial_model(settings: Settings, data: TrainingData, seed: int) -> FusionModel:
+    seed_generators(seed, INITIAL)
+    return build_model(settings, data)
+
+
 def build_model(settings: Settings, data: TrainingData) -> FusionModel:
     """Return the model with its initial weights, drawn from the global generators.
 
     Raises:
-        ConfigError: The configuration does not fit the data.
+        ConfigError: The configuration does not fit the data, or a feature holds whole numbers.
     """
+    _check_floats(data)
     try:
         return settings.kind.model(settings.model, data.inputs, data.tasks)
     except ValueError as error:
         # What a model says of shapes and roles that it cannot be built for.
         raise ConfigError(f"{settings.kind.name}: {error}") from None
+
+
+def _check_floats(data: TrainingData) -> None:
+    """Refuse whole numbers: to a model they are no measurements, whatever they number."""
+    for role, found in data.fingerprints.items():
+        if np.dtype(found["dtype"]).kind != "f":
+            raise ConfigError(
+                f"role '{role}': feature '{found['feature']}' holds {found['dtype']}, models take "
+                "floating-point features",
+                f"--set data.features.{role}=NAME of another",
+            )

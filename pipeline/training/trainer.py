@@ -156,12 +156,13 @@ class Trainer:
         Raises:
             InvalidInput: The loss is not finite, or the monitored value does not exist.
         """
-        self._resume()
+        before = self._resume()
         writes = self.folder if self.ranks.main else None
         tensorboard = self.config.tensorboard and not self.position.finished
         self.journal = Journal(writes, self.position.step, self.watch, tensorboard)
         try:
             self._warn_of_cut_batches()
+            self._warn_of_other_ranks(before)
             while not self.position.finished:
                 self._train_epoch()
                 self._validate()
@@ -330,7 +331,8 @@ class Trainer:
             save_training(self.folder / "last", self.model, self.optimizer, state)
         self.ranks.wait()
 
-    def _resume(self) -> None:
+    def _resume(self) -> int:
+        """Go on from the last checkpoint, if any; return how many ranks it was trained by."""
         last = self.folder / "last"
         if self.ranks.main:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -338,7 +340,7 @@ class Trainer:
             recover(self.folder / "best")
         self.ranks.wait()
         if not last.exists():
-            return
+            return self.ranks.world
         state = load_training(last, self.model, self.optimizer)
         self.position = Position(**state["position"])
         self.loader.restore(state["loader"])
@@ -346,6 +348,7 @@ class Trainer:
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self.meter.restore(state["meter"], self.ranks.device)
+        return int(state["world"])
 
     def _warn_of_cut_batches(self) -> None:
         pieces = self.config.accumulate * self.ranks.world
@@ -356,6 +359,17 @@ class Trainer:
                 f"this model relates the samples of a batch; each batch is cut into {pieces} "
                 "pieces (accumulate × ranks) that do not see each other",
             )
+
+    def _warn_of_other_ranks(self, before: int) -> None:
+        now, position = self.ranks.world, self.position
+        if before == now or position.finished:
+            return
+        self.journal.warn(
+            position.step,
+            f"ranks_{now}_from_step_{position.step}",
+            f"trained with ranks = {before} so far, goes on with {now}: each rank draws its own "
+            "dropout, so results stay valid, but are those of neither number alone",
+        )
 
     def _end(self) -> None:
         """Log the end, once; a killed process may have left that to the next one."""

@@ -52,7 +52,7 @@ def main_metric(name: str) -> bool:
 
 def _cells(metric: str, item: Mapping[str, Any]) -> Iterator[Child]:
     described = describe(metric)
-    unit = 100 if described.kind == "share" else 1
+    unit, digits = (100, 2) if described.kind == "share" else (1, 4)
     around = item["samples"]
     low, high, value = around["low"], around["high"], around["value"]
     if low is None or value is None:
@@ -61,10 +61,10 @@ def _cells(metric: str, item: Mapping[str, Any]) -> Iterator[Child]:
         better = (low > 0) if described.maximise else (high < 0)
         worse = (high < 0) if described.maximise else (low > 0)
         kind = "good" if better else "bad" if worse else "fair"
-        yield element("span", f"{unit * value:+.2f}", class_=f"chip {kind}")
+        yield element("span", f"{unit * value:+.{digits}f}", class_=f"chip {kind}")
     for name in ("samples", "seeds", "both"):
         part = item[name]
         if part is None or part["low"] is None:
             yield "one seed" if part is None else "–"
         else:
-            yield f"{unit * part['low']:+.2f} … {unit * part['high']:+.2f}"
+            yield f"{unit * part['low']:+.{digits}f} … {unit * part['high']:+.{digits}f}"

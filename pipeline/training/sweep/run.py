@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import InvalidInput
-from ..experiment import train
+from ...config import canonical_json
+from ...errors import AffectflowError, InvalidInput, UsageError
+from ..experiment import open_splits, train
 from ..journal import Watcher
 from ..metrics import is_maximised
 from ..run_folder import RunFolder
 from ..settings import resolve
-from .trials import Finding, Runner, Sweep
+from .trials import DigestOf, Finding, Runner, Sweep
 
 
 def trial_runner(sweep: Sweep, stores: Sequence[Path], runs: Path, watch: Watcher) -> Runner:
@@ -37,3 +38,31 @@ def trial_runner(sweep: Sweep, stores: Sequence[Path], runs: Path, watch: Watche
         return Finding(outcome.folder.name, values, monitor, is_maximised(monitor))
 
     return run
+
+
+def data_digests(sweep: Sweep, stores: Sequence[Path]) -> DigestOf:
+    """Return what names the data that a trial would be trained on today, by their content.
+
+    The digest is empty where they cannot be opened; running the trial then says why. Trials that
+    differ in nothing about the data share one opening.
+
+    Args:
+        sweep: What is swept.
+        stores: Feature stores.
+    """
+    known: dict[str, str] = {}
+
+    def digest_of(overrides: Mapping[str, Mapping[str, Any]]) -> str:
+        try:
+            settings = resolve(sweep.model, sweep.dataset, stores, sweep.preset, overrides)
+            name = canonical_json(settings.data.model_dump(mode="json"))
+            if name not in known:
+                known[name] = open_splits(settings).digest
+            return known[name]
+        except UsageError:
+            # No such model or preset, for every trial.
+            raise
+        except AffectflowError:
+            return ""
+
+    return digest_of

@@ -3,19 +3,21 @@
 ```
 <runs>/<dataset>/sweep-<model>-<digest>/
     sweep.json        what is searched
-    trials.json       one entry per trial: settings, run folder, status, values on val
+    trials.json       one entry per trial: settings, digest of its data, run folder, status, values
+                      on val
     table.md          the same, best first
 ```
 
 A trial is an ordinary run: a folder named by its settings, which goes on where it stopped. Trials
-are given what training is given and nothing else: the splits ``train`` and ``val``.
+are given what training is given and nothing else: the splits ``train`` and ``val``. A trial whose
+data are no longer those it was trained on is run again.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,7 @@ class Trial:
         error: The cause of a failure.
         finding: What it came to; None unless done.
         seconds: How long the last session took.
+        data: Digest of the data it was trained on, or failed on; empty where it is not known.
     """
 
     number: int
@@ -98,6 +101,7 @@ class Trial:
     error: str = ""
     finding: Finding | None = None
     seconds: float = 0.0
+    data: str = ""
 
     @property
     def mean(self) -> float | None:
@@ -107,7 +111,9 @@ class Trial:
         return sum(self.finding.values.values()) / len(self.finding.values)
 
 
-Runner = Callable[[Mapping[str, Mapping[str, Any]]], Finding]
+Overrides = Mapping[str, Mapping[str, Any]]
+Runner = Callable[[Overrides], Finding]
+DigestOf = Callable[[Overrides], str]
 Watcher = Callable[[Trial, int], None]
 
 
@@ -119,18 +125,22 @@ class Sweeping:
         sweep: What is swept.
         runs: Folder of all runs.
         run: Trains one trial; given its overrides by owner.
+        digest_of: Names the data of a trial as they are today; given its overrides by owner.
         watch: Told of every trial that has ended and of how many there are.
+        stale: Told, like ``watch``, of every trial that ended before on other data.
         retry: Whether trials that failed before are run again.
     """
 
     sweep: Sweep
     runs: Path
     run: Runner
+    digest_of: DigestOf
     watch: Watcher = field(default=lambda trial, count: None)
+    stale: Watcher = field(default=lambda trial, count: None)
     retry: bool = False
 
     def finish(self) -> list[Trial]:
-        """Run every trial that is not done, and return all of them.
+        """Run every trial that is not done on the data of today, and return all of them.
 
         A trial that fails does not stop the others.
         """
@@ -138,9 +148,14 @@ class Sweeping:
         _write_json(folder / SWEEP_NAME, self.sweep.identity())
         trials = self._known(folder)
         for number, trial in enumerate(trials):
-            if trial.status == "done" or (trial.status == "failed" and not self.retry):
+            overrides = overrides_of(self.sweep.base, trial.settings)
+            today = self.digest_of(overrides)
+            changed = trial.status != "waiting" and trial.data != today
+            if changed:
+                self.stale(trial, len(trials))
+            elif trial.status == "done" or (trial.status == "failed" and not self.retry):
                 continue
-            trials[number] = self._try(trial)
+            trials[number] = self._try(replace(trial, data=today), overrides)
             write_trials(folder, trials)
             self.watch(trials[number], len(trials))
         write_trials(folder, trials)
@@ -152,15 +167,11 @@ class Sweeping:
         found = []
         for number, point in enumerate(self.sweep.space.points()):
             known = before.get(canonical_json(point))
-            status = known or Trial(number, point)
-            found.append(
-                Trial(number, point, status.status, status.error, status.finding, status.seconds)
-            )
+            found.append(replace(known or Trial(number, point), number=number, settings=point))
         return found
 
-    def _try(self, trial: Trial) -> Trial:
+    def _try(self, trial: Trial, overrides: Overrides) -> Trial:
         began = time.monotonic()
-        overrides = overrides_of(self.sweep.base, trial.settings)
         try:
             finding = self.run(overrides)
         except UsageError:
@@ -173,12 +184,12 @@ class Sweeping:
             # space is not worth the others.
             return self._failed(trial, f"{type(error).__name__}: {error}", began)
         seconds = round(time.monotonic() - began, 3)
-        return Trial(trial.number, trial.settings, "done", "", finding, seconds)
+        return replace(trial, status="done", error="", finding=finding, seconds=seconds)
 
     def _failed(self, trial: Trial, cause: str, began: float) -> Trial:
         seconds = round(time.monotonic() - began, 3)
         words = " ".join(cause.split())[:500]
-        return Trial(trial.number, trial.settings, "failed", words, None, seconds)
+        return replace(trial, status="failed", error=words, finding=None, seconds=seconds)
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from typer.testing import CliRunner
 
 from affectflow.pipeline.cli import evaluate, predict, report, sweep
 from affectflow.pipeline.cli.run_folders import find_run
+from affectflow.pipeline.cli.show_evaluation import print_comparison
 from affectflow.pipeline.errors import ConfigError, UsageError
 from affectflow.pipeline.evaluation.access import test_accesses as accesses
+from affectflow.pipeline.evaluation.against import Comparison
+from affectflow.pipeline.evaluation.bootstrap import Difference, Interval
 
 app = typer.Typer()
 app.command("evaluate")(evaluate.evaluate)
@@ -60,6 +64,23 @@ def test_evaluate_speaks_json_and_compares(made: Path) -> None:
     assert found["against"]["differences"]["mood"]["accuracy"]["samples"]["value"] == 0
     shown = call("evaluate", run, "--split", "val", "--against", run, "--resamples", "5")
     assert "0 excluded" in shown
+
+
+def test_differences_of_regressions_are_shown_in_their_own_unit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    around = Interval(0.0123, 0.004, 0.02, 0.003, 0)
+    error = Difference(around, None, None, {"1": 0.0123}, 0.0)
+    below = replace(error, samples=Interval(-0.0042, -0.0061, -0.002, 0.001, 0))
+    differences = {"strength": {"mae": below, "corr": error}, "mood": {"accuracy": error}}
+    print_comparison(Comparison("a", "b", "val", ("1",), 40, differences))
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in capsys.readouterr().out.splitlines()
+    ]
+    assert ["strength", "MAE", "-0.0042", "-0.0061 … -0.0020", "–", "–", "yes"] in rows
+    assert ["strength", "Corr", "+0.0123", "+0.0040 … +0.0200", "–", "–", "yes"] in rows
+    assert ["mood", "accuracy", "+1.23", "+0.40 … +2.00", "–", "–", "yes"] in rows
 
 
 def test_a_run_is_found_by_the_beginning_of_its_name(made: Path) -> None:
@@ -110,6 +131,23 @@ def test_sweep_ranks_on_val_and_fails_with_a_code(made: Path, tmp_path: Path) ->
     assert "failed" in text
     assert "the test split was not opened" in text
     assert not list(tmp_path.glob("*/*/test-access.jsonl"))
+
+
+def test_sweep_says_which_trials_had_other_data(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    labelled_store(store)
+    fixed = ["trainer.epochs=1", "trainer.tensorboard=false", "model.hidden=[4]"]
+    command = ["sweep", "text_tokens", "--dataset", "mini", "--store", store, "--runs", tmp_path]
+    command += [word for item in fixed for word in ("--set", item)]
+    command += ["--grid", "loader.batch_size=8"]
+    again = "trial 1 of 1: loader.batch_size=8: done before, but the data have changed since"
+    with one_thread():
+        results = [CliRunner().invoke(app, [str(word) for word in command]) for _ in range(2)]
+        shutil.rmtree(store)
+        labelled_store(store, 50)
+        results.append(CliRunner().invoke(app, [str(word) for word in command]))
+    assert [result.exit_code for result in results] == [0, 0, 0]
+    assert [again in result.stderr for result in results] == [False, False, True]
 
 
 def test_report_of_a_training_lies_with_it(made: Path, tmp_path: Path) -> None:

@@ -83,7 +83,10 @@ def test_mean_and_interval_are_those_of_the_seeds(evaluated: Evaluation) -> None
 def test_each_reading_of_test_is_written_down_before_it_happens(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*arguments: object) -> None:
+    def broken(*arguments: Any) -> Any:
+        if "test" not in arguments[3]:
+            assert not accesses(run)
+            return open_data(*arguments)
         assert len(accesses(run)) == 1
         raise StoreError("the disk is gone")
 
@@ -113,11 +116,26 @@ def test_val_does_not_open_test(run: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (run / "seed-1" / "evaluation-val.json").is_file()
 
 
-def test_a_run_that_cannot_be_loaded_does_not_cost_a_reading(run: Path) -> None:
-    (run / "seed-1" / "best" / "model.safetensors").write_bytes(b"torn")
+@pytest.mark.parametrize("seed", ["seed-1", "seed-2"])
+def test_a_run_that_cannot_be_loaded_does_not_cost_a_reading(run: Path, seed: str) -> None:
+    (run / seed / "best" / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(InvalidInput):
         evaluate_run(TrainedRun(run), resamples=5)
     assert not accesses(run)
+
+
+def test_a_store_or_feature_that_is_gone_does_not_cost_a_reading(
+    run: Path, made: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError):
+        evaluate_run(TrainedRun(run, stores=(tmp_path / "nowhere",)), resamples=5)
+    store = Path(shutil.copytree(made.parents[2] / "store", tmp_path / "store"))
+    shutil.rmtree(store / "features" / "mini" / "bert")
+    with pytest.raises(StoreError, match="bert"):
+        evaluate_run(TrainedRun(run, stores=(store,)), resamples=5)
+    assert not accesses(run)
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    assert record["test_access"]["count"] == 0
 
 
 def test_training_again_keeps_the_count(made: Path, tmp_path: Path) -> None:

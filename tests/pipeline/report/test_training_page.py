@@ -190,7 +190,7 @@ def test_differences_from_another_run_are_shown(run: TrainingRecord) -> None:
     section = page.split('id="against"')[1].split("</section>")[0]
     assert re.findall(r"chip (\w+)", section) == ["good", "fair", "bad"]
     assert "+1.00 … +3.00" in section
-    assert "+0.01 … +0.03" in section
+    assert "+0.0100 … +0.0300" in section
 
 
 def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:

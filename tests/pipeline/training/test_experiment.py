@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.feature_stores import write_feature
@@ -16,6 +17,7 @@ from support.training_stores import IMAGE, make_store, rows_of
 
 from affectflow.models.batch import InputSpec
 from affectflow.pipeline.errors import AffectflowError, ConfigError, StoreError, UsageError
+from affectflow.pipeline.records import FeatureSpec
 from affectflow.pipeline.training.checkpoint import load_run
 from affectflow.pipeline.training.data import open_data
 from affectflow.pipeline.training.experiment import Outcome, train
@@ -219,6 +221,21 @@ def test_a_feature_of_another_kind_is_refused_by_name(tmp_path: Path, role: str)
         run(settings, tmp_path / "runs")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "stored"])
+def test_whole_numbers_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
+    table, _ = make_store(tmp_path / "store", rows_of(40))
+    ids = FeatureSpec("text_bert", "text", (None, 3), "int32")
+    write_feature(table, ids, {f"k{i:03d}": np.full((2, 3), i, np.int32) for i in range(40)})
+    data = {"features": {"tokens": "text_bert"}, "dtype": dtype}
+    with pytest.raises(ConfigError) as caught:
+        run(settings_of(tmp_path / "store", "text_tokens", data=data), tmp_path / "runs")
+    assert caught.value.message == (
+        "role 'tokens': feature 'text_bert' holds int32, models take floating-point features"
+    )
+    assert "data.features.tokens" in caught.value.hint
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_features_may_stay_as_stored_until_they_are_used(tmp_path: Path, precision: str) -> None:
     make_store(tmp_path / "store", rows_of(40))
@@ -244,6 +261,18 @@ def test_a_model_that_does_not_fit_the_data_is_a_readable_error(tmp_path: Path) 
     )
     with pytest.raises(ConfigError, match="clip_head is to use e_txt, but the data lack"):
         run(settings, tmp_path / "runs")
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+def test_seeds_trained_together_are_those_trained_alone(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    settings = settings_of(tmp_path / "store")
+    together = run(settings, tmp_path / "runs", (1, 2))
+    alone = [run(settings, tmp_path / f"runs-{seed}", (seed,)) for seed in (2, 1)]
+    for outcome in alone:
+        for path in outcome.folder.glob("seed-*/last/model.safetensors"):
+            other = together.folder / path.relative_to(outcome.folder)
+            assert path.read_bytes() == other.read_bytes()
 
 
 def test_a_model_that_reads_whole_batches_warns_when_they_are_cut(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from affectflow.pipeline.errors import StoreError, UsageError
 from affectflow.pipeline.evaluation.access import test_accesses as accesses
 from affectflow.pipeline.training import experiment
 from affectflow.pipeline.training.data import open_data
-from affectflow.pipeline.training.sweep.run import trial_runner
+from affectflow.pipeline.training.sweep.run import data_digests, trial_runner
 from affectflow.pipeline.training.sweep.space import make_space
 from affectflow.pipeline.training.sweep.trials import Sweep, Sweeping, Trial
 
@@ -30,7 +31,13 @@ def swept(store: Path, runs: Path, grid: str = "optimizer.lr=1e-3,1e-2") -> list
     wanted = Sweep("text_tokens", "mini", make_space([grid], [], None), BASE, seeds=(1,))
     with one_thread():
         run = trial_runner(wanted, [store], runs, silent)
-        return Sweeping(wanted, runs, run).finish()
+        return Sweeping(wanted, runs, run, data_digests(wanted, [store])).finish()
+
+
+def relabelled(row: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Return another label for the first sample of a split, nothing for the others."""
+    other = row["split"] == split and row["key"] in ("k000", "k004")
+    return {"label.mood": 1 - row["label.mood"]} if other else {}
 
 
 def test_trials_are_runs_with_values_on_val(tmp_path: Path) -> None:
@@ -59,7 +66,8 @@ def test_only_train_and_val_are_opened(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(experiment, "open_data", watched)
     trials = swept(tmp_path / "store", tmp_path / "runs")
-    assert asked == [("train", "val")] * 2
+    # Once to name the data of both trials, and once for each.
+    assert asked == [("train", "val")] * 3
     for trial in trials:
         assert trial.finding is not None
         assert not accesses(tmp_path / "runs" / "mini" / trial.finding.run)
@@ -80,6 +88,41 @@ def test_labels_of_test_change_nothing(tmp_path: Path) -> None:
         opened(tmp_path / "other", "train", "test")
 
 
+def test_trials_follow_the_data(tmp_path: Path) -> None:
+    store, runs = tmp_path / "store", tmp_path / "runs"
+    rows = rows_of(40)
+    make_store(store, rows)
+    before = swept(store, runs)
+    assert swept(store, runs) == before
+    # Labels of test are not among the data of a trial.
+    shutil.rmtree(store)
+    make_store(store, [{**row, **relabelled(row, "test")} for row in rows])
+    assert swept(store, runs) == before
+    shutil.rmtree(store)
+    make_store(store, [{**row, **relabelled(row, "train")} for row in rows])
+    after = swept(store, runs)
+    for old, new in zip(before, after, strict=True):
+        assert old.finding is not None
+        assert new.finding is not None
+        assert new.data != old.data
+        assert new.finding.run != old.finding.run
+        record = json.loads((runs / "mini" / new.finding.run / "run.json").read_text("utf-8"))
+        assert record["data"]["digest"] == new.data
+
+
+def test_data_that_are_gone_fail_and_come_back(tmp_path: Path) -> None:
+    store, runs = tmp_path / "store", tmp_path / "runs"
+    make_store(store, rows_of(40))
+    before = swept(store, runs)
+    (store / "features").rename(tmp_path / "away")
+    gone = swept(store, runs)
+    assert [trial.status for trial in gone] == ["failed", "failed"]
+    assert "tokens" in gone[0].error
+    (tmp_path / "away").rename(store / "features")
+    back = swept(store, runs)
+    assert [trial.finding for trial in back] == [trial.finding for trial in before]
+
+
 def test_a_setting_that_cannot_be_is_a_failed_trial(tmp_path: Path) -> None:
     make_store(tmp_path / "store", rows_of(40))
     trials = swept(tmp_path / "store", tmp_path / "runs", "model.hiden=[4],[5]")
@@ -91,4 +134,4 @@ def test_a_model_that_there_is_not_is_said_at_once(tmp_path: Path) -> None:
     wanted = Sweep("text_tokns", "mini", make_space(["loader.batch_size=4,8"], [], None))
     run = trial_runner(wanted, [tmp_path], tmp_path / "runs", silent)
     with pytest.raises(UsageError, match="did you mean text_tokens"):
-        Sweeping(wanted, tmp_path / "runs", run).finish()
+        Sweeping(wanted, tmp_path / "runs", run, data_digests(wanted, [tmp_path])).finish()

@@ -13,6 +13,7 @@ from affectflow.pipeline.training.sweep.trials import (
     Finding,
     Sweep,
     Sweeping,
+    Trial,
     markdown,
     ranked,
     read_trials,
@@ -35,13 +36,17 @@ class Runner:
         return Finding(f"toy-{rate}", {"1": rate, "2": rate * 3}, "val/mean/macro_f1", True)
 
 
+def same(overrides: Mapping[str, Mapping[str, Any]]) -> str:
+    return "d1"
+
+
 def sweep(*rates: float) -> Sweep:
     space = make_space([f"optimizer.lr={','.join(map(str, rates))}"], [], None)
     return Sweep("toy", "mini", space, base=("model.width=8",), seeds=(1, 2))
 
 
 def test_trials_are_ranked_by_their_mean_on_val(tmp_path: Path) -> None:
-    trials = Sweeping(sweep(0.1, 0.3, 0.2), tmp_path, Runner()).finish()
+    trials = Sweeping(sweep(0.1, 0.3, 0.2), tmp_path, Runner(), same).finish()
     assert [trial.settings["optimizer.lr"] for trial in trials] == [0.1, 0.3, 0.2]
     assert [trial.number for trial in ranked(trials)] == [1, 2, 0]
     assert ranked(trials)[0].mean == pytest.approx(0.6)
@@ -52,7 +57,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> None
         0.2: InvalidInput("the loss is nan", "lower it"),
         0.3: RuntimeError("shapes\n differ"),
     }
-    trials = Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, Runner(broken)).finish()
+    trials = Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, Runner(broken), same).finish()
     assert [trial.status for trial in trials] == ["done", "failed", "failed", "done"]
     assert "loss is nan" in trials[1].error
     assert trials[2].error == "RuntimeError: shapes differ"
@@ -64,17 +69,60 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> None
 def test_running_again_runs_only_what_is_missing(tmp_path: Path) -> None:
     stop = Runner({0.3: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
-        Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, stop).finish()
+        Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, stop, same).finish()
     again = Runner({0.4: InvalidInput("no")})
-    Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, again).finish()
+    Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, again, same).finish()
     assert again.asked == [0.3, 0.4]
     last = Runner()
-    assert Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, last).finish()[3].status == "failed"
+    assert Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, last, same).finish()[3].status == "failed"
     assert last.asked == []
-    Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, last, retry=True).finish()
+    Sweeping(sweep(0.1, 0.2, 0.3, 0.4), tmp_path, last, same, retry=True).finish()
     assert last.asked == [0.4]
     found = read_trials(sweep(0.1, 0.2, 0.3, 0.4).folder(tmp_path))
     assert [trial.status for trial in found] == ["done"] * 4
+
+
+def test_trials_on_other_data_run_again_and_say_so(tmp_path: Path) -> None:
+    wanted = sweep(0.1, 0.2, 0.3)
+    digests = {0.1: "a", 0.2: "a", 0.3: "a"}
+    told: list[tuple[int, str, str]] = []
+
+    def digest_of(overrides: Mapping[str, Mapping[str, Any]]) -> str:
+        return digests[overrides["optimizer"]["lr"]]
+
+    def finish(runner: Runner) -> list[float]:
+        told.clear()
+
+        def stale(trial: Trial, count: int) -> None:
+            told.append((trial.number, trial.status, trial.data))
+
+        Sweeping(wanted, tmp_path, runner, digest_of, stale=stale).finish()
+        return runner.asked
+
+    assert finish(Runner({0.3: InvalidInput("no")})) == [0.1, 0.2, 0.3]
+    assert told == []
+    assert finish(Runner()) == []
+    digests |= {0.2: "b", 0.3: "b"}
+    assert finish(Runner()) == [0.2, 0.3]
+    assert told == [(1, "done", "a"), (2, "failed", "a")]
+    found = read_trials(wanted.folder(tmp_path))
+    assert [(trial.data, trial.status) for trial in found] == [
+        ("a", "done"),
+        ("b", "done"),
+        ("b", "done"),
+    ]
+    assert finish(Runner()) == []
+
+
+def test_trials_without_a_digest_on_record_run_again(tmp_path: Path) -> None:
+    Sweeping(sweep(0.1), tmp_path, Runner(), same).finish()
+    path = sweep(0.1).folder(tmp_path) / "trials.json"
+    known = json.loads(path.read_text("utf-8"))
+    del known["trials"][0]["data"]
+    path.write_text(json.dumps(known), "utf-8")
+    again = Runner()
+    Sweeping(sweep(0.1), tmp_path, again, same).finish()
+    assert again.asked == [0.1]
 
 
 def test_more_draws_are_the_same_sweep(tmp_path: Path) -> None:
@@ -83,8 +131,8 @@ def test_more_draws_are_the_same_sweep(tmp_path: Path) -> None:
         return Sweep("toy", "mini", space, base=("model.width=8",), seeds=(1, 2))
 
     first, second = Runner(), Runner()
-    Sweeping(drawn(2), tmp_path, first).finish()
-    trials = Sweeping(drawn(5), tmp_path, second).finish()
+    Sweeping(drawn(2), tmp_path, first, same).finish()
+    trials = Sweeping(drawn(5), tmp_path, second, same).finish()
     assert (len(first.asked), len(second.asked), len(trials)) == (2, 3, 5)
     assert drawn(2).folder(tmp_path) == drawn(5).folder(tmp_path)
 
@@ -97,7 +145,7 @@ def test_another_seed_or_base_is_another_sweep(tmp_path: Path) -> None:
 
 
 def test_files_are_plain_json_and_name_no_path(tmp_path: Path) -> None:
-    Sweeping(sweep(0.1), tmp_path, Runner()).finish()
+    Sweeping(sweep(0.1), tmp_path, Runner(), same).finish()
     folder = sweep(0.1).folder(tmp_path)
     for name in ("sweep.json", "trials.json"):
         text = (folder / name).read_text("utf-8")

@@ -125,6 +125,35 @@ def test_resuming_after_sigkill_equals_no_interruption(tmp_path: Path) -> None:
     assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
 
 
+def test_going_on_with_another_number_of_ranks_is_warned_about(tmp_path: Path) -> None:
+    heard: list[Mapping[str, Any]] = []
+
+    def resumed_after(world: int, step: int) -> list[str]:
+        folder = tmp_path / str(world)
+        with pytest.raises(Interrupted):
+            train(folder, watch=interrupt_at(step), checkpoint_every=3, epochs=1)
+        state = folder / "last" / "state.json"
+        # Two ranks leave what one does, but for this number.
+        facts = json.loads(state.read_text("utf-8"))
+        assert facts["world"] == 1
+        state.write_text(json.dumps({**facts, "world": world}), "utf-8")
+        train(folder, watch=heard.append, epochs=1)
+        entries = [entry for entry in read_log(folder) if entry["kind"] == "warning"]
+        return [entry["message"] for entry in entries if "ranks" in entry["name"]]
+
+    assert resumed_after(1, 4) == []
+    (message,) = resumed_after(2, 4)
+    assert message.startswith("trained with ranks = 2 so far, goes on with 1: ")
+    assert message in [entry.get("message") for entry in heard]
+    heard.clear()
+    # What is finished does not go on.
+    state = tmp_path / "2" / "last" / "state.json"
+    facts = json.loads(state.read_text("utf-8"))
+    state.write_text(json.dumps({**facts, "world": 2}), "utf-8")
+    train(tmp_path / "2", watch=heard.append, epochs=1)
+    assert [entry["kind"] for entry in heard] == ["done"]
+
+
 @pytest.mark.slow
 def test_two_ranks_give_the_curve_of_one(tmp_path: Path) -> None:
     with socket.socket() as found:
