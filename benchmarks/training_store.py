@@ -72,5 +72,6 @@ def write_store(root: Path, rows: int, shape: Sequence[int]) -> None:
         "output": spec.to_json(), "dataset": DATASET, "node": FEATURE, "rows": "samples",
         "fingerprint": folder.name, "content": table.content, "samples": table.digest,
         "num_shards": len(table.shards), "warnings": [],
+        "recipe": {"stage": "made_up", "version": 1, "parameters": {"shape": list(shape)}},
     }  # fmt: skip
     write_json(folder / SPEC_NAME, facts)
