@@ -2,8 +2,8 @@
 
 Two kinds of rows: CLIP vectors (512 float16, 1 KiB) and regions (100 × 2048 float16, 400 KiB), in
 order and shuffled, one process without workers, page cache warm; all give the same float16 values
-as torch tensors. Ways take turns, so that a noisy machine disturbs all alike. Then resident memory
-with eight workers, in processes of their own.
+as torch tensors. Ways take turns, so that a noisy machine disturbs all alike. Then shuffled regions
+with two workers, and resident memory with eight, in processes of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from .loader_formats import WAYS, Base, MemoryMap, Ours, OursByPosition, why_not
+from .loader_formats import WAYS, Base, MemoryMap, Ours, Pickle, why_not
 
 NAME = "loader"
 TITLE = "(i) Loading batches"
@@ -36,7 +36,7 @@ def run(workdir: Path, quick: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
     sets = {
         "clip vectors": ((512,), 1_000 if quick else 20_000),
-        "regions": ((100, 2048), 130 if quick else 800),
+        "regions": ((100, 2048), 130 if quick else 2_400),
     }
     skipped = {way.name: reason for way in WAYS if (reason := why_not(way))}
     runs: list[dict[str, Any]] = []
@@ -45,24 +45,23 @@ def run(workdir: Path, quick: bool) -> dict[str, Any]:
         ways = _open(workdir / name.replace(" ", "-"), rows, shape)
         runs += [{"set": name, "rows": rows, **found} for found in _rates(ways, 1 if quick else 5)]
         if name == "regions" and not quick:
-            memory = [
-                _with_workers(label, way)
-                for label, way in ways.items()
-                if not label.endswith("to float32")
-            ]
+            memory = _of_workers(
+                {label: way for label, way in ways.items() if not label.endswith("to float32")}
+            )
         del ways
         shutil.rmtree(workdir / name.replace(" ", "-"))
-    verdict = _verdict(runs)
+    verdict = _verdict(runs, memory)
     return {
-        "target": f"shuffled regions: ≥ {SPEEDUP:g} × the best other library or ≥ {SHARE:.0%} of a "
-        "memmap, whichever is higher",
+        "target": f"shuffled regions: ≥ {SPEEDUP:g} × the best of Hugging Face, MosaicML, "
+        f"WebDataset and MMSA's pickle, or ≥ {SHARE:.0%} of a memmap, whichever is higher",
         **verdict,
         "settings": {"batch": BATCH, "torch_threads": 1, "rounds": 1 if quick else 5},
         "runs": [*runs, *memory],
         "skipped": skipped,
         "columns": ["values", "way", "in order, samples/s", "shuffled, samples/s",
                     "shuffled, samples per processor second", "open s",
-                    "8 workers: samples/s", "resident GB, summed", "shared pages divided GB"],
+                    "shuffled, 2 workers, samples/s", "8 workers: samples/s",
+                    "resident GB, summed", "shared pages divided GB"],
         "rows": list(_rows(runs, memory)),
         "notes": _notes(skipped),
     }  # fmt: skip
@@ -75,11 +74,13 @@ def _notes(skipped: dict[str, str]) -> list[str]:
         "Ours reads shards written as the engine writes them and joins samples, labels and "
         "families; the others hold values alone. Its batches use memory of batches that are gone "
         "again, which is why it can be faster than a memmap: fresh memory costs more than reading.",
+        "Judged by the better of none and two workers, for every way. The float16 pickle is not "
+        "judged: it is what MMSA's would be if it kept half the bytes in memory.",
         "Samples per processor second say what the work costs even where other programs disturb.",
-        "Ours maps features up to 1 GiB and reads larger ones by position, in bounded memory; both "
-        "were measured.",
+        "Ours copies features up to 1 GiB into one mapped file when it first opens them, and reads "
+        "larger ones from their shards by position, in bounded memory; both were measured.",
         "The pickles are in memory as a whole before the first batch. Opening ours the first time "
-        "looks for NaN in every value.",
+        "makes that copy and looks for NaN in every value.",
         "With workers: regions, shuffled, an epoch or more; memory is the sum over the process and "
         "its workers at its highest, resident (shared pages counted in each) and proportional.",
     ]
@@ -150,29 +151,47 @@ def _rate(way: Base, shuffle: bool) -> tuple[float, float]:
     return rows / (time.perf_counter() - start), rows / (time.process_time() - start_cpu)
 
 
-def _with_workers(name: str, way: Base) -> dict[str, Any]:
-    """Return memory and rate of one epoch with eight workers, in a process of its own."""
+def _of_workers(ways: dict[str, Base]) -> list[dict[str, Any]]:
+    """Return rates with two workers, by turns, and rate and memory with eight."""
+    two: dict[str, list[float]] = {}
+    for _ in range(3):
+        for name, way in ways.items():
+            two.setdefault(name, []).append(_with_workers(way, 2).get("workers_rate", 0.0))
+    return [
+        {
+            "set": "regions",
+            "way": name,
+            "two_workers": statistics.median(two[name]),
+            "two_workers_rounds": two[name],
+            **_with_workers(way, 8),
+        }
+        for name, way in ways.items()
+    ]
+
+
+def _with_workers(way: Base, workers: int) -> dict[str, Any]:
+    """Return memory and rate of some epochs with workers, in a process of its own."""
     facts = [type(way).__name__, str(way.folder), str(way.rows), json.dumps(way.shape), str(BATCH)]
-    command = [sys.executable, "-m", "benchmarks.loader_workers", *facts]
+    command = [sys.executable, "-m", "benchmarks.loader_workers", *facts, str(workers)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        return {"set": "regions", "way": name, "workers_failed": done.stderr[-300:]}
-    return {"set": "regions", "way": name, **json.loads(done.stdout.splitlines()[-1])}
+        return {"workers_failed": done.stderr[-300:]}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def _verdict(runs: list[dict[str, Any]]) -> dict[str, Any]:
+def _verdict(runs: list[dict[str, Any]], workers: list[dict[str, Any]]) -> dict[str, Any]:
     of = {one["way"]: one["shuffled"] for one in runs if one["set"] == "regions"}
+    for one in workers:
+        of[one["way"]] = max(of[one["way"]], one["two_workers"])
+    judged = [way.name for way in WAYS if way.judged and way.name in of]
     ours, mapped = of[Ours.name], of[MemoryMap.name]
-    others = {name: rate for name, rate in of.items() if not name.endswith("to float32")}
-    own = {Ours.name, OursByPosition.name, MemoryMap.name}
-    libraries = {name: rate for name, rate in others.items() if name not in own}
-    best = max(libraries, key=lambda name: libraries[name])
-    on_disk = max(rate for name, rate in libraries.items() if not name.startswith("pickle"))
-    wanted = max(SPEEDUP * libraries[best], SHARE * mapped)
+    best = max(judged, key=lambda name: of[name])
+    wanted = max(SPEEDUP * of[best], SHARE * mapped)
     return {
         "met": ours >= wanted,
         "headline": f"shuffled regions: {ours:,.0f} samples/s, {ours / mapped:.2f} of a memmap, "
-        f"{ours / libraries[best]:.1f} × {best}, {ours / on_disk:.0f} × the best that reads files",
+        f"{ours / of[best]:.1f} × {best}, {ours / of[Pickle.name]:.1f} × {Pickle.name}",
     }
 
 
@@ -180,5 +199,5 @@ def _rows(runs: list[dict[str, Any]], memory: list[dict[str, Any]]) -> Iterator[
     for one in runs:
         found = next((m for m in memory if (m["set"], m["way"]) == (one["set"], one["way"])), {})
         names = ("set", "way", "in_order", "shuffled", "shuffled_cpu", "open_s")
-        more = ("workers_rate", "rss_gb", "pss_gb")
+        more = ("two_workers", "workers_rate", "rss_gb", "pss_gb")
         yield [*(one[name] for name in names), *(found.get(name) for name in more)]

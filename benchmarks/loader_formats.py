@@ -46,6 +46,8 @@ class Base:
 
     name = ""
     package = "torch"
+    # Whether the target is about this way.
+    judged = False
 
     def __init__(self, folder: Path, rows: int, shape: Sequence[int], batch: int) -> None:
         self.folder = folder
@@ -113,15 +115,25 @@ class OursByPosition(Ours):
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self.folder.symlink_to(self.folder.parent / Ours.__name__)
 
-    def epoch(self, shuffle: bool, workers: int = 0) -> Iterator[torch.Tensor]:
-        from affectflow.pipeline.training import value_files
+    def open(self) -> None:
+        with self._mapping_nothing():
+            super().open()
 
-        usual = value_files.MAPPED_BYTES
-        value_files.MAPPED_BYTES = 0
-        try:
+    def epoch(self, shuffle: bool, workers: int = 0) -> Iterator[torch.Tensor]:
+        with self._mapping_nothing():
             yield from super().epoch(shuffle, workers)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _mapping_nothing() -> Iterator[None]:
+        from affectflow.pipeline.store import whole
+
+        usual = whole.MAPPED_BYTES
+        whole.MAPPED_BYTES = 0
+        try:
+            yield
         finally:
-            value_files.MAPPED_BYTES = usual
+            whole.MAPPED_BYTES = usual
 
 
 class MemoryMap(Base):
@@ -188,6 +200,7 @@ class Float32Pickle(Pickle):
     """The same in float32, which is what MMSA keeps in memory and gives to its models."""
 
     name = "pickle in memory, float32 as MMSA's"
+    judged = True
     dtype = np.float32
 
 
@@ -195,6 +208,7 @@ class HuggingFace(Base):
     """A Hugging Face `datasets` folder in the torch format; batches by a list of rows."""
 
     name = "Hugging Face datasets"
+    judged = True
     package = "datasets"
 
     def write(self) -> None:
@@ -230,6 +244,7 @@ class Streaming(Base):
     """MosaicML Streaming: MDS shards on the local disk, uncompressed, through `DataLoader`."""
 
     name = "MosaicML Streaming"
+    judged = True
     package = "streaming"
 
     def write(self) -> None:
@@ -260,6 +275,7 @@ class WebDataset(Base):
     """WebDataset: tar shards of `.npy` files; shuffling mixes shards and a buffer of 1,000."""
 
     name = "WebDataset"
+    judged = True
     package = "webdataset"
 
     def write(self) -> None:

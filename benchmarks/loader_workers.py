@@ -1,4 +1,4 @@
-"""Epochs of shuffled batches with eight workers, watched: `loader.py` starts this.
+"""Epochs of shuffled batches with workers, watched: `loader.py` starts this.
 
 Prints JSON: samples/s, and the most memory of the process and its workers together.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 
 from . import loader_formats
 
-WORKERS = 8
 SAMPLE_S = 0.1
 # A fast way goes through several epochs, so that its memory is seen often enough.
 LEAST_S = 3.0
@@ -21,7 +20,7 @@ LEAST_S = 3.0
 
 def main() -> None:
     """Load for some seconds, one epoch at least, and print what it took."""
-    kind, folder, rows, shape, batch = sys.argv[1:]
+    kind, folder, rows, shape, batch, workers = sys.argv[1:]
     way_kind = getattr(loader_formats, kind)
     way = way_kind(Path(folder), int(rows), tuple(json.loads(shape)), int(batch))
     way.open()
@@ -31,7 +30,7 @@ def main() -> None:
     watcher.start()
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < LEAST_S:
-        for found in way.epoch(True, WORKERS):
+        for found in way.epoch(True, int(workers)):
             count += len(found)
     seconds = time.perf_counter() - start
     stop.set()

@@ -22,22 +22,7 @@ from . import tensor
 from .layout import part_name, written_whole
 from .reader import OutputFolder
 from .row_groups import RowGroup, iter_row_groups, readable
-from .view import View, open_view
-
-
-def open_any(folder: OutputFolder, cache: Path) -> View:
-    """Return the view of a feature, compressed or not.
-
-    Args:
-        folder: The feature.
-        cache: Folder below which decoded copies are kept; unused for uncompressed features.
-
-    Raises:
-        StoreError: A part is damaged, or the copy cannot be written.
-    """
-    if folder.feature.compression == "none":
-        return open_view(folder)
-    return open_decoded(folder, cache)
+from .view import View
 
 
 def open_decoded(folder: OutputFolder, cache: Path) -> View:
@@ -55,7 +40,7 @@ def open_decoded(folder: OutputFolder, cache: Path) -> View:
     keys: list[np.ndarray] = [np.zeros(0, object)]
     columns = [(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for shard, path in files.items():
-        found, lengths = _head(folder, shard)
+        found, lengths = head(folder, shard)
         ends = np.cumsum(lengths * width)
         _ensure(folder, shard, path, int(ends[-1]) if len(ends) else 0)
         keys.append(found)
@@ -65,8 +50,8 @@ def open_decoded(folder: OutputFolder, cache: Path) -> View:
     return View(folder, np.concatenate(keys), shards, offsets, lengths, files)
 
 
-def _head(folder: OutputFolder, shard: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return keys and lengths of the rows that are ok."""
+def head(folder: OutputFolder, shard: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return keys and lengths of a shard's rows that are ok."""
     with readable(folder, shard):
         table = folder.table(shard, ["key", "status", "n"])
     ok = np.asarray(table["status"].to_pylist(), object) == "ok"
@@ -80,13 +65,14 @@ def _ensure(folder: OutputFolder, shard: int, path: Path, size: int) -> None:
         return
     with written_whole(path) as temporary, open(temporary, "wb") as file:
         for group in iter_row_groups(folder, shards=[shard]):
-            _write(group, file)
+            write_values(group, file)
     if path.stat().st_size != size:
         name = f"{folder.dataset}/{folder.name}/{folder.fingerprint}/{part_name(shard)}"
         raise StoreError(f"'{name}' decodes to another size than its rows say", "`pipeline verify`")
 
 
-def _write(group: RowGroup, file: BinaryIO) -> None:
+def write_values(group: RowGroup, file: BinaryIO) -> None:
+    """Write the values of a row group's rows that are ok, back to back."""
     values = group.values()
     if isinstance(values, list):
         file.writelines(value.tobytes() for value, ok in zip(values, group.ok, strict=True) if ok)

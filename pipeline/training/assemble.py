@@ -242,17 +242,19 @@ class _Builder:
     def _column(self, role: str, which: np.ndarray, where: np.ndarray, rows: Rows) -> Column:
         item = self._located[role]
         spec, limit = item.source.spec, self._config.max_length.get(role)
-        paths = [view.path(shard) for view in item.views for shard in view.folder.commits]
+        shards = [np.unique(view.shards).tolist() for view in item.views]
+        paths = [
+            view.path(shard) for view, own in zip(item.views, shards, strict=True) for shard in own
+        ]
         file = np.full(len(where), -1, np.int32)
         offset, length = np.zeros((2, len(where)), np.int64)
         base = 0
         for number, view in enumerate(item.views):
-            place = {shard: base + index for index, shard in enumerate(view.folder.commits)}
             here = (which == number) & (where >= 0)
             at = where[here]
-            file[here] = [place[shard] for shard in view.shards[at].tolist()]
+            file[here] = base + np.searchsorted(shards[number], view.shards[at])
             offset[here], length[here] = view.offsets[at], view.lengths[at]
-            base += len(place)
+            base += len(shards[number])
         keys = item.keys(rows, self._universe.keys)
         shape = spec.shape
         if not spec.ragged and len(shape) > 1:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 _SMALL_BYTES = 1 << 18
+# A line of the processor's cache: copying from memory that is aligned alike is fastest.
+_ALIGNMENT = 64
 
 
 class BufferPool:
@@ -53,7 +55,9 @@ class BufferPool:
             if free:
                 self._kept_bytes -= size
                 return free.pop()
-        return np.empty(size, np.uint8)
+        raw = np.empty(size + _ALIGNMENT, np.uint8)
+        skipped = -raw.ctypes.data % _ALIGNMENT
+        return raw[skipped : skipped + size]
 
     def _give_back(self, buffer: np.ndarray) -> None:
         with self._lock:

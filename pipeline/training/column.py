@@ -18,6 +18,7 @@ from torch import Tensor
 
 from affectflow.models.batch import FeatureBatch
 
+from ..errors import StoreError
 from ..records import FeatureSpec
 from .buffers import BufferPool
 from .value_files import ValueFiles
@@ -29,6 +30,9 @@ Spans = Iterable[tuple[int, int, int, int]]
 # Bytes converted at a time: they stay in the cache of a core, and torch does not start threads
 # for so few, which several workers at once would pay for.
 _CHUNK_BYTES = 1 << 16
+# From this size on torch copies: it lets other threads run meanwhile, and copies at full speed
+# where the C library does not, which is between addresses that are not aligned alike.
+_LARGE_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,37 @@ class Column:
     def _fixed(self, rows: np.ndarray) -> Tensor:
         shape = [int(size or 0) for size in self.shape]
         values = self.pool.take((len(rows), *shape), self.output_dtype)
-        width = math.prod(shape)
-        self._fill(values, rows, np.arange(len(rows), dtype=np.int64) * width)
+        if not self._gather(values, rows):
+            self._fill(values, rows, np.arange(len(rows), dtype=np.int64) * math.prod(shape))
         values[self.file[rows] < 0] = 0
         return self._finite(torch.from_numpy(values), rows)
+
+    def _gather(self, values: np.ndarray, rows: np.ndarray) -> bool:
+        """Take rows at once if they are all of one mapped file; return whether they are."""
+        numbers, dtype = math.prod(int(size or 0) for size in self.shape), np.dtype(self.spec.dtype)
+        width = numbers * dtype.itemsize
+        if len(self.paths) != 1 or self.shape != self.spec.shape or not width:
+            return False
+        if dtype != values.dtype and width > _CHUNK_BYTES:
+            return False
+        table = self.files.table(dtype, numbers)
+        if table is None:
+            return False
+        where = self.offset[rows] // width
+        if where.max(initial=0) >= len(table):
+            raise StoreError(f"'{self.paths[0].name}' is shorter than it was", "`pipeline verify`")
+        flat = values.reshape(len(rows), numbers)
+        if dtype == values.dtype:
+            # "clip" spares a copy; every number was just seen to lie inside.
+            np.take(table, where, axis=0, out=flat, mode="clip")
+            return True
+        step = _CHUNK_BYTES // width
+        scratch, output = np.empty((step, numbers), dtype), torch.from_numpy(flat)
+        for first in range(0, len(rows), step):
+            some = where[first : first + step]
+            np.take(table, some, axis=0, out=scratch[: len(some)], mode="clip")
+            output[first : first + step].copy_(torch.from_numpy(scratch[: len(some)]))
+        return True
 
     def _packed(self, rows: np.ndarray) -> Tensor:
         lengths = self.length[rows]
@@ -158,12 +189,16 @@ class Column:
 
     def _copy(self, values: np.ndarray, item: int, spans: Spans) -> None:
         target, views = _bytes(values), self.files.views()
+        whole = torch.frombuffer(target, dtype=torch.uint8)
         for file, offset, start, count in spans:
             begin, size = start * item, count * item
-            if views is not None:
+            if views is None:
+                self.files.read_into(target[begin : begin + size], file, offset)
+            elif size < _LARGE_BYTES:
                 target[begin : begin + size] = views[file][offset : offset + size]
             else:
-                self.files.read_into(target[begin : begin + size], file, offset)
+                source = torch.frombuffer(views[file], dtype=torch.uint8, count=size, offset=offset)
+                whole[begin : begin + size].copy_(source)
 
     def _convert(self, values: np.ndarray, item: int, spans: Spans) -> None:
         """Read through a small scratch, converting what it holds each time it is full."""

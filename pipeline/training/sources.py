@@ -12,11 +12,11 @@ import numpy as np
 from ..errors import StoreError, unknown_name
 from ..records import FeatureSpec
 from ..store.api import Store
-from ..store.decoded import open_any
 from ..store.feature import Feature
 from ..store.reader import OutputFolder, list_outputs
 from ..store.samples_view import SamplesView
 from ..store.view import View
+from ..store.whole import open_any
 
 COUNTS_SUFFIX = ".num_valid"
 
@@ -30,7 +30,7 @@ class Source:
         store: Number of the store it was found in.
         folder: The feature of the samples.
         augmented: The feature of the augmented samples, where there is one.
-        cache: Where decoded copies are kept.
+        cache: Where copies made for reading are kept.
         warnings: What the user must know.
     """
 
@@ -82,7 +82,7 @@ def find_source(
         dataset: Name of the dataset.
         role: What the model calls the feature.
         reference: ``name`` or ``name@beginning of a fingerprint``.
-        cache: Folder for decoded copies; None for the cache of the feature's store.
+        cache: Folder for copies made for reading; None for the cache of the feature's store.
         incomplete: Whether a feature that is not fully extracted will do.
         augmented: Whether the feature of augmented samples is looked for too.
 

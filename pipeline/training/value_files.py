@@ -14,10 +14,10 @@ import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import StoreError
+import numpy as np
 
-MAPPED_BYTES = 1 << 30
-"""Features up to this size are mapped."""
+from ..errors import StoreError
+from ..store import whole
 
 _OPEN_FILES = 256
 _CAN_ADVISE = hasattr(os, "posix_fadvise")
@@ -53,6 +53,20 @@ class ValueFiles:
                 self._decide()
         return self._views
 
+    def table(self, dtype: np.dtype, numbers: int) -> np.ndarray | None:
+        """Return the one file as ``(rows, numbers)``, read-only; None if it is not one, mapped.
+
+        Raises:
+            StoreError: The file is gone.
+        """
+        views = self.views()
+        size = numbers * dtype.itemsize
+        if views is None or len(views) != 1 or len(views[0]) % size:
+            return None
+        table = np.frombuffer(views[0], dtype).reshape(-1, numbers)
+        table.flags.writeable = False
+        return table
+
     def read_into(self, target: memoryview, file: int, start: int) -> None:
         """Fill ``target`` with the bytes of a file from ``start`` on.
 
@@ -87,7 +101,7 @@ class ValueFiles:
         if self._decided:
             return
         try:
-            if sum(path.stat().st_size for path in self._paths) <= MAPPED_BYTES:
+            if sum(path.stat().st_size for path in self._paths) <= whole.MAPPED_BYTES:
                 self._views = [_map(path) for path in self._paths]
         except OSError as error:
             raise _gone(error) from error
@@ -129,7 +143,7 @@ def _map(path: Path) -> memoryview:
         if os.fstat(file.fileno()).st_size == 0:
             # A shard without values decodes to an empty file, which cannot be mapped.
             return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
 
 def _close(descriptors: dict[int, int]) -> None:

@@ -8,9 +8,9 @@ from support.feature_stores import FAILED, sample_row, some_values, write_featur
 
 from affectflow.pipeline.records import FeatureSpec
 from affectflow.pipeline.store import finite
-from affectflow.pipeline.store.decoded import open_any
 from affectflow.pipeline.store.finite import nonfinite_rows
 from affectflow.pipeline.store.reader import OutputFolder
+from affectflow.pipeline.store.whole import open_any
 
 KEYS = [f"k{i}" for i in range(30)]
 

@@ -13,6 +13,7 @@ from support.training_stores import FAILED, Values, make_store, opened, rows_of
 
 from affectflow.pipeline.errors import ConfigError, StoreError
 from affectflow.pipeline.records import FeatureSpec
+from affectflow.pipeline.store import whole
 from affectflow.pipeline.training import column, value_files
 from affectflow.pipeline.training.buffers import BufferPool
 
@@ -23,10 +24,23 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Val
     return root, make_store(root, rows_of(60), {"bert": {"k005": FAILED}})[1]
 
 
-@pytest.fixture(params=["mapped", "by position", "by position, one open file"])
+@pytest.fixture(
+    params=[
+        "one file",
+        "mapped parts",
+        "mapped parts, rows large",
+        "by position",
+        "by position, one open file",
+    ]
+)
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param != "mapped":
-        monkeypatch.setattr(value_files, "MAPPED_BYTES", 0)
+    if "mapped" in request.param:
+        monkeypatch.setattr(whole, "_made", lambda *_: False)
+        monkeypatch.setattr(whole, "_room_for", lambda *_: False)
+    if "large" in request.param:
+        monkeypatch.setattr(column, "_LARGE_BYTES", 1)
+    if "position" in request.param:
+        monkeypatch.setattr(whole, "MAPPED_BYTES", 0)
     if "one" in request.param:
         monkeypatch.setattr(value_files, "_OPEN_FILES", 1)
 
@@ -109,7 +123,7 @@ def test_another_process_gets_the_same(store: tuple[Path, dict[str, Values]]) ->
 def test_many_threads_read_the_same(
     store: tuple[Path, dict[str, Values]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(value_files, "MAPPED_BYTES", 0)
+    monkeypatch.setattr(whole, "MAPPED_BYTES", 0)
     train = opened(store[0]).split("train")
     expected = [
         train.batch([row, 35 - row]).features["regions"].values.clone() for row in range(36)
@@ -121,7 +135,7 @@ def test_many_threads_read_the_same(
 
 
 def test_a_file_that_is_gone_or_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(value_files, "MAPPED_BYTES", 0)
+    monkeypatch.setattr(whole, "MAPPED_BYTES", 0)
     make_store(tmp_path)
     train = opened(tmp_path).split("train")
     part = next((tmp_path / "features/mini/clip_image").glob("*/part-00000.parquet"))

@@ -17,11 +17,11 @@ from affectflow.pipeline.records import FeatureSpec
 CHILD = """
 import json, sys
 import psutil, torch
-from affectflow.pipeline.training import value_files
+from affectflow.pipeline.store import whole
 from affectflow.pipeline.training.data import DataConfig, open_data
 from affectflow.pipeline.training.loader import Loader, LoaderConfig
 
-value_files.MAPPED_BYTES = 0
+whole.MAPPED_BYTES = 0
 torch.set_num_threads(1)
 me = psutil.Process()
 data = open_data(
