@@ -77,8 +77,8 @@ DECISIONS: dict[str, tuple[str, ...]] = {
     "argmax": (),
     "thresholds from val": ("--tune-thresholds", "macro_f1"),
 }
-# The line that the target is about: best on val of the opened split, and above the majority on every
-# task of its test; named before the fresh split was opened.
+# The line that the target is about: best on val of the opened split, and above the majority on
+# every task of its test; named before the fresh split was opened.
 JUDGED = ("text_tokens_balanced", "thresholds from val")
 TARGET = f"{', '.join(JUDGED)}: interval of macro-F1 above the majority class on every task"
 READING = (
