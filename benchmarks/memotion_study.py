@@ -37,6 +37,8 @@ MANIFEST = Path(__file__).resolve().parents[1] / "data_manifests" / "memotion.ya
 # table; the study's test is of another split.
 SPLIT_SEED = 2026
 SEEDS = "1111,1112,1113"
+# What is kept of each evaluation.
+_METRICS = ("accuracy", "macro_f1", "weighted_f1")
 TASKS = ("sentiment", "humour", "sarcasm", "offensive", "motivational")
 # Role to feature; the others are scaled to the length of the tokens' vectors.
 FEATURES = {
@@ -343,10 +345,17 @@ def _scale_words(known: Mapping[str, Any]) -> str:
 
 
 def _kept(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an evaluation without what is no measurement of it."""
-    return {
-        name: value for name, value in evaluation.items() if name not in ("published", "against")
+    """Return what an evaluation says of the model: the metrics of the tables, by seed too."""
+    model = _row(evaluation, "model")
+    parts = {
+        part: {
+            task: {name: cell for name, cell in of_task.items() if name in _METRICS}
+            for task, of_task in model[part].items()
+        }
+        for part in ("results", "intervals")
     }
+    named = ("run", "seeds", "labelled", "batch_policy", "thresholds", "warnings", "confusions")
+    return {**{name: evaluation.get(name) for name in named}, "model": {**model, **parts}}
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ def test_every_training_has_a_line_for_each_way_to_decide() -> None:
     assert found["settings"]["feature_fusion"] == "data.scale.regions=0.2"
     assert any("15 of the 100 samples" in note for note in found["notes"])
     kept = found["evaluations"][study.JUDGED[0]][study.JUDGED[1]]
+    assert set(kept["model"]["results"]["humour"]) == {"macro_f1", "accuracy"}
+    assert kept["run"] == "model-abc"
     assert "published" not in kept
     json.dumps(found)
 
