@@ -28,7 +28,8 @@ def print_evaluation(found: Evaluation) -> None:
         show.print_table(f"{task}: truth in rows, said in columns", ("", *classes), rows)
     heads: tuple[str, ...] = ("task", "class", "support", "predicted", "precision", "recall", "F1")
     show.print_table("classes, all seeds together", heads, _class_rows(found))
-    heads = ("task", "n", "metric", "majority", "this run", "95 % interval", "above majority")
+    heads = ("task", "n", "metric", "majority", "guessing", "this run")
+    heads += ("95 % interval", "above majority")
     title = f"{found.table.title}, split {found.split}, seeds {', '.join(found.seeds)}"
     show.print_table(title, heads, _metric_rows(found))
     for row in found.table.rows:
@@ -40,11 +41,10 @@ def print_evaluation(found: Evaluation) -> None:
 
 
 def _metric_rows(found: Evaluation) -> Iterator[tuple[str, ...]]:
-    from ..evaluation.tables import MAJORITY, cell
+    from ..evaluation.tables import NO_VALUE, cell
     from ..training.metrics.names import describe
 
-    baseline, model = found.table.rows
-    assert baseline.name == MAJORITY
+    baseline, *guess, model = found.table.rows
     last = ""
     for task, metric in found.table.columns:
         ours = model.results[task][metric]
@@ -64,6 +64,7 @@ def _metric_rows(found: Evaluation) -> Iterator[tuple[str, ...]]:
             f"{count:,}" if count is not None and task != last else "",
             f"{describe(metric).title} %" if percent == 100 else describe(metric).title,
             cell(baseline, task, metric),
+            cell(guess[0], task, metric) if guess else NO_VALUE,
             cell(model, task, metric).partition(" [")[0],
             interval,
             "–" if gain != gain else f"{gain:+.{digits}f}",

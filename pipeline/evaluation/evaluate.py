@@ -5,7 +5,7 @@ Files written into the run, ``<split>`` being ``test`` or ``val``:
 ```
 seed-1111/test.json, evaluation-val.json      metrics, confusions, flags, thresholds of one seed
 seed-1111/predictions-<split>.parquet         see `predictions`
-table-<split>.json, table-<split>.md          majority first, mean ± std over seeds, intervals
+table-<split>.json, table-<split>.md          majority and guessing first, mean ± std over seeds
 test-access.jsonl                             one line for each reading of the test split
 ```
 """
@@ -27,7 +27,7 @@ from ..training.metrics import compute, compute_predictions, predictions_of
 from ..training.metrics.results import Array, Results, labelled
 from .access import note_test_access
 from .aggregate import aggregate
-from .baselines import constant_results
+from .baselines import constant_results, guessing_results
 from .bootstrap import mean_intervals
 from .confusion import Confusion, confusions
 from .flags import Flag, flags
@@ -71,8 +71,9 @@ class Evaluation:
         run: Its folder.
         split: The split.
         majority: Scores of always saying the most frequent training class.
+        guessing: Expected scores of guessing by the class shares of train; without regressions.
         seeds: By seed.
-        table: Majority first, then the run.
+        table: Majority and guessing first, then the run.
         labelled: How many samples have a label, by task.
         warnings: What a reader must know.
         subsets: Scores with and without each modality, where samples lack one.
@@ -81,6 +82,7 @@ class Evaluation:
     run: Path
     split: str
     majority: Results
+    guessing: Results
     seeds: Mapping[str, SeedScores]
     table: Table
     labelled: Mapping[str, int]
@@ -137,13 +139,16 @@ def evaluate_run(
     counts = _labelled(data, split)
     scores = {seed: _score(run, seed, run.load(seed), data, split, tune) for seed in run.seeds}
     train_labels, evaluated = original_labels(data), data.split(split)
-    majority = constant_results(data.tasks, train_labels, evaluated.labels, run.family)
+    known = data.tasks, train_labels, evaluated.labels, run.family
+    majority, guessing = constant_results(*known), guessing_results(*known)
     said = {seed: found.predictions for seed, found in scores.items()}
     parts = tuple(score_subsets(evaluated, data.tasks, train_labels, said, run.family))
     notes = [subset.note() for subset in parts]
-    table = _table(run, split, majority, scores, data, resamples, notes)
+    table = _table(run, split, (majority, guessing), scores, data, resamples, notes)
     warnings = tuple(_warnings(run, data, counts, reads))
-    found = Evaluation(run.folder, split, majority, scores, table, counts, warnings, parts)
+    found = Evaluation(
+        run.folder, split, majority, guessing, scores, table, counts, warnings, parts
+    )
     _write(found)
     return found
 
@@ -212,7 +217,7 @@ def _score(
 def _table(
     run: TrainedRun,
     split: str,
-    majority: Results,
+    baselines: tuple[Results, Results],
     scores: Mapping[str, SeedScores],
     data: TrainingData,
     resamples: int,
@@ -245,8 +250,9 @@ def _table(
     return results_table(
         f"{run.record['model']} on {run.dataset}",
         split,
-        majority,
+        baselines[0],
         [row],
+        guessing=baselines[1],
         published=published(run.dataset),
         notes=[note, f"Batches: {first.facts['batch_policy']}.", *notes],
     )
@@ -314,6 +320,7 @@ def _seed_json(found: Evaluation, seed: str, scores: SeedScores) -> dict[str, An
         "labelled": dict(found.labelled),
         "results": _numbers(scores.results),
         "majority": _numbers(found.majority),
+        "guessing": _numbers(found.guessing),
         "confusions": _confusions(scores),
         "flags": [flag._asdict() for flag in scores.flags],
         "thresholds": scores.thresholds.to_json() if scores.thresholds else None,

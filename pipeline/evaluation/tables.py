@@ -1,4 +1,4 @@
-"""Result tables: the constant classifier first, then models, then, apart, published numbers.
+"""Result tables: the constant classifier and guessing first, then models, published ones apart.
 
 A cell is the mean over seeds ± sample standard deviation of unrounded values. Shares are printed as
 percentages with two decimals, MAE and correlation as they are with four. In JSON everything is
@@ -21,18 +21,23 @@ from .published import PublishedTable
 
 Column: TypeAlias = tuple[str, str]
 MAJORITY = "majority class of train"
+GUESSING = "guessing by class shares of train"
+_GUESSED = (
+    "Guessing: the expected score of drawing each sample's class by the class shares of train. A "
+    "macro-F1 between the majority's and this is no sign that samples were looked at."
+)
 NO_VALUE = "–"
 _HIDDEN = {"ece", "loss"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model, or the constant classifier.
+    """One model, the constant classifier, or guessing.
 
     Attributes:
         name: What it is called.
         results: Of its seeds, as `aggregate` returns them.
-        kind: Whether it is the baseline.
+        kind: Whether it is the constant classifier, guessing or a model.
         facts: What stands beside every number: ``text_encoder``, ``alignment``, ``features``
             (provenance digest), ``parameters``, ``flops``, ``epochs``, ``selection``, …
         intervals: Task to metric to bootstrap interval over samples, where it was computed.
@@ -41,7 +46,7 @@ class Row:
 
     name: str
     results: Aggregates
-    kind: Literal["baseline", "model"] = "model"
+    kind: Literal["baseline", "guess", "model"] = "model"
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     flags: Sequence[Flag] = ()
@@ -55,7 +60,7 @@ class Table:
         title: Heading.
         split: Which split the numbers are of.
         columns: (task, metric) pairs shown; JSON has all.
-        rows: The baseline first.
+        rows: The constant classifier first, then guessing where a task has classes.
         published: Tables of others, shown apart.
         notes: Lines below.
     """
@@ -106,6 +111,7 @@ def results_table(
     majority: Mapping[str, Mapping[str, float]],
     models: Sequence[Row],
     *,
+    guessing: Mapping[str, Mapping[str, float]] | None = None,
     columns: Sequence[Column] | None = None,
     published: Sequence[PublishedTable] = (),
     notes: Sequence[str] = (),
@@ -117,6 +123,7 @@ def results_table(
         split: Which split the numbers are of.
         majority: What `baselines.constant_results` returned.
         models: Further rows, in order.
+        guessing: What `baselines.guessing_results` returned: the second row, unless it is empty.
         columns: (task, metric) pairs; by default accuracies and F1, or what a regression reports.
         published: Tables of others.
         notes: Lines below the table.
@@ -136,11 +143,16 @@ def results_table(
         )
     first = Row(MAJORITY, aggregate({"constant": majority}), "baseline")
     chosen = tuple(columns) if columns is not None else default_columns(first.results)
-    for row in (first, *models):
+    rows = (first, *models)
+    for row in rows:
         absent = [f"{t}/{m}" for t, m in chosen if m not in row.results.get(t, {})]
         if absent:
             raise InvalidInput(f"row '{row.name}' has no {', '.join(absent[:5])}")
-    return Table(title, split, chosen, (first, *models), tuple(published), tuple(notes))
+    if guessing:
+        # Metrics that are not guessed, such as those of a regression, get a dash.
+        rows = (first, Row(GUESSING, aggregate({"expectation": guessing}), "guess"), *models)
+        notes = (*notes, _GUESSED)
+    return Table(title, split, chosen, rows, tuple(published), tuple(notes))
 
 
 def default_columns(results: Mapping[str, Mapping[str, Aggregate]]) -> tuple[Column, ...]:

@@ -1,4 +1,4 @@
-"""The table of a run on the validation split: majority first, then mean ± std over its seeds."""
+"""The table of a run on val: majority and guessing first, then mean ± std over its seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation.aggregate import aggregate
-from ..evaluation.baselines import constant_results
+from ..evaluation.baselines import constant_results, guessing_results
 from ..evaluation.flags import Flag
 from ..evaluation.tables import Row, results_table
 from ..evaluation.trained import original_labels
@@ -42,6 +42,7 @@ def write_table(folder: RunFolder, data: TrainingData) -> dict[str, Any]:
         SPLIT,
         constant_results(data.tasks, *labels, family),
         [row],
+        guessing=guessing_results(data.tasks, *labels, family),
         notes=[NOTE, *feature_warnings(record["fingerprints"])],
     )
     content = table.to_json()

@@ -163,7 +163,7 @@ def scores_name(split: str) -> str:
 
 
 def _row(table: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    """Return the row of the baseline or of the run."""
+    """Return the row of the baseline, of guessing, or of the run."""
     return next((row for row in table["rows"] if row.get("kind") == kind), None)
 
 
@@ -173,6 +173,12 @@ def rows_of(table: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, A
     assert baseline is not None
     assert model is not None
     return baseline, model
+
+
+def guessing_of(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what guessing scores, task to metric to cell; empty where no task has classes."""
+    row = _row(table, "guess")
+    return row["results"] if row else {}
 
 
 def flags_of(table: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Scores: ours with intervals beside the majority, published ones in a box of their own."""
+"""Scores: ours with intervals beside majority and guessing, published ones in a box apart."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..context import Section
 from ..figures import legend
 from ..html import Child, Markup, element, folded, join, note
 from ..tables import Rows, table
-from .record import TrainingRecord, rows_of
+from .record import TrainingRecord, guessing_of, rows_of
 
 # What a reader looks at first; other metrics follow by name.
 _FIRST = ("macro_f1", "accuracy", "weighted_f1", "micro_f1", "mae", "corr")
-_HEADS = ("metric", "majority", "this run", "95 % interval", "above majority", "")
+_HEADS = ("metric", "majority", "guessing", "this run", "95 % interval", "above majority", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Cell:
         std: Sample standard deviation over seeds.
         low, high: Bootstrap interval.
         majority: What the constant classifier scores.
+        guessing: What guessing by the class shares of train is expected to score.
     """
 
     metric: str
@@ -37,6 +38,7 @@ class Cell:
     low: float | None = None
     high: float | None = None
     majority: float | None = None
+    guessing: float | None = None
 
     @property
     def described(self) -> Metric:
@@ -75,7 +77,8 @@ def _how(run: TrainingRecord, found: Mapping[str, Any]) -> Markup:
     seeds = seeds_of(found)
     words = f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''} ({', '.join(seeds)}); shares in "
     words += "percent, mean ± sample standard deviation over seeds. The constant classifier that "
-    words += "always says the most frequent training class stands beside every number. "
+    words += "always says the most frequent training class stands beside every number, and what "
+    words += "guessing by the class shares of train is expected to reach. "
     words += f"The best epoch was chosen by {run.monitor or 'a number on val'}. "
     if found.get("thresholds"):
         words += f"Thresholds of binary tasks were tuned on val for {found['thresholds']}. "
@@ -95,6 +98,7 @@ def cells(found: Mapping[str, Any], task: str) -> dict[str, Cell]:
     """Return the metrics of a task, counts left out, the usual ones first."""
     baseline, model = rows_of(found)
     ours, theirs = model["results"].get(task, {}), baseline["results"].get(task, {})
+    guessed = guessing_of(found).get(task, {})
     around = model.get("intervals", {}).get(task, {})
     made = {
         name: Cell(
@@ -104,6 +108,7 @@ def cells(found: Mapping[str, Any], task: str) -> dict[str, Cell]:
             around.get(name, {}).get("low"),
             around.get(name, {}).get("high"),
             theirs.get(name, {}).get("mean"),
+            guessed.get(name, {}).get("mean"),
         )
         for name, value in ours.items()
     }
@@ -153,7 +158,8 @@ def _row(cell: Cell) -> list[Child]:
     interval = "–"
     if cell.low is not None and cell.high is not None:
         interval = f"{cell.text(cell.low)} … {cell.text(cell.high)}"
-    return [cell.title, cell.text(cell.majority), shown, interval, gain(cell), _interval_bar(cell)]
+    known = cell.text(cell.majority), cell.text(cell.guessing)
+    return [cell.title, *known, shown, interval, gain(cell), _interval_bar(cell)]
 
 
 def gain(cell: Cell) -> Markup | str:

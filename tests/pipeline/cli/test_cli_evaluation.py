@@ -49,7 +49,7 @@ def run_of(made: Path) -> Path:
 def test_evaluate_prints_the_majority_beside_every_metric(made: Path) -> None:
     run = run_of(made)
     text = call("evaluate", run, "--resamples", "20")
-    for words in ("majority", "95 % interval", "above majority", "mood", "macro F1 %", "support"):
+    for words in ("majority", "guessing", "95 % interval", "above majority", "mood", "macro F1 %"):
         assert words in text
     assert "each sample on its own" in text
     assert len(accesses(run)) == 1

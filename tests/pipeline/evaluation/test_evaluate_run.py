@@ -47,6 +47,7 @@ def test_everything_is_written_into_the_run(evaluated: Evaluation) -> None:
         assert scores["batch_policy"] == "each sample on its own"
         assert scores["results"]["mood"]["n"] == 12
         assert set(scores["majority"]["mood"]) <= set(scores["results"]["mood"])
+        assert scores["guessing"]["mood"]["n"] == 12
         found = read_predictions(evaluated.run / seed / "predictions-test.parquet")
         assert found.split == "test"
         assert len(found) == 12
@@ -54,13 +55,17 @@ def test_everything_is_written_into_the_run(evaluated: Evaluation) -> None:
             float((found.decisions["mood"] == found.labels["mood"]).mean())
         )
     table = json.loads((evaluated.run / "table-test.json").read_text("utf-8"))
-    assert [row["kind"] for row in table["rows"]] == ["baseline", "model"]
+    assert [row["kind"] for row in table["rows"]] == ["baseline", "guess", "model"]
     assert list(table["confusions"]) == ["1", "2"]
-    assert "majority class of train" in (evaluated.run / "table-test.md").read_text("utf-8")
+    told = (evaluated.run / "table-test.md").read_text("utf-8")
+    assert told.index("| majority class of train |") < told.index("| guessing by class shares")
+    guess = table["rows"][1]["results"]["mood"]
+    for metric in ("accuracy", "macro_f1", "weighted_f1"):
+        assert guess[metric]["mean"] == pytest.approx(evaluated.guessing["mood"][metric])
 
 
 def test_what_stands_beside_the_numbers(evaluated: Evaluation) -> None:
-    facts = evaluated.table.rows[1].facts
+    facts = evaluated.table.rows[-1].facts
     # Two per product: three hidden layers 6 x 8, heads of 2, 3 and 1, and the mean over tokens,
     # of which the longest text of the first batch has 4.
     assert facts["forward FLOPs per sample"] == 2 * (3 * 6 * 8 + 8 * (2 + 3 + 1) + 4 * 6)
@@ -71,7 +76,7 @@ def test_what_stands_beside_the_numbers(evaluated: Evaluation) -> None:
 
 
 def test_mean_and_interval_are_those_of_the_seeds(evaluated: Evaluation) -> None:
-    row = evaluated.table.rows[1]
+    row = evaluated.table.rows[-1]
     cell, around = row.results["mood"]["accuracy"], row.intervals["mood"]["accuracy"]
     each = [scores.results["mood"]["accuracy"] for scores in evaluated.seeds.values()]
     assert cell.mean == pytest.approx(np.mean(each))
@@ -201,7 +206,7 @@ def test_two_runs_are_compared_on_what_they_wrote(made: Path, tmp_path: Path) ->
     found = compare_runs(first, second, "test", "auto", resamples=50)
     assert len(accesses(first)) == reads
     assert found.seeds == ("1", "2")
-    gap = [one.table.rows[1].results["mood"]["accuracy"].mean for one in each]
+    gap = [one.table.rows[-1].results["mood"]["accuracy"].mean for one in each]
     assert found.differences["mood"]["accuracy"].samples.value == pytest.approx(gap[0] - gap[1])
     same = compare_runs(first, first, "test", "auto", resamples=50)
     assert same.differences["mood"]["accuracy"].samples.high == 0
@@ -227,6 +232,6 @@ def test_near_duplicates_are_drawn_together(tmp_path: Path) -> None:
     run = TrainedRun(trained_run(tmp_path / "store", tmp_path / "runs"))
     assert run.groups(["k004", "k009", "k000"]).tolist() == [1, 1, 0]
     found = evaluate_run(run, resamples=20)
-    around = found.table.rows[1].intervals["mood"]["accuracy"]
+    around = found.table.rows[-1].intervals["mood"]["accuracy"]
     assert around.low == around.high == around.value
     assert "(11 samples beside another)" in found.table.notes[0]

@@ -133,10 +133,10 @@ def test_published_numbers_stand_in_a_box_of_their_own(run: TrainingRecord) -> N
 
 def test_majority_stands_beside_every_score(run: TrainingRecord) -> None:
     page = str(scores.section(run).body)
-    assert page.count("<th>metric</th><th>majority</th>") == 4
-    assert "<td>24.90</td><td><b>41.20</b> ± 1.10</td><td>38.10 … 44.60</td>" in page
+    assert page.count("<th>metric</th><th>majority</th><th>guessing</th>") == 4
+    assert "<td>24.90</td><td>33.30</td><td><b>41.20</b> ± 1.10</td><td>38.10 … 44.60</td>" in page
     # What is no share is printed as it is, and counts are no scores.
-    assert "<td>ECE</td><td>–</td><td><b>0.7750</b>" in page
+    assert "<td>ECE</td><td>–</td><td>–</td><td><b>0.7750</b>" in page
     assert "<td>n</td>" not in page
 
 

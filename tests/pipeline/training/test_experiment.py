@@ -63,7 +63,8 @@ def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
 def test_the_table_begins_with_the_majority(tmp_path: Path) -> None:
     make_store(tmp_path / "store", rows_of(40))
     outcome = run(settings_of(tmp_path / "store"), tmp_path / "runs", (1, 2, 3))
-    majority, model = outcome.table["rows"]
+    majority, guess, model = outcome.table["rows"]
+    assert guess["kind"] == "guess"
     assert majority["kind"] == "baseline"
     accuracy = model["results"]["mood"]["accuracy"]
     values = list(accuracy["values"].values())
