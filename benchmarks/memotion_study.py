@@ -7,7 +7,7 @@
 Not part of `make bench`: extraction and training take hours of two cores. ``prepare`` extracts,
 makes a group-aware split that nothing was chosen on, and measures how long the features are;
 ``train`` opens train and val alone; ``evaluate`` opens test twice for each run, once for decisions
-by the largest logit and once with thresholds tuned on val, and writes the result. Every number
+by the largest logit and once by thresholds from val, and writes the result. Every number
 comes from `pipeline train` and `pipeline evaluate`; each step goes on where it stopped, and what
 was evaluated is not evaluated again.
 """
@@ -77,11 +77,11 @@ ENTRIES: dict[str, Entry] = {
 # How decisions are made: name in the table to arguments of `pipeline evaluate`.
 DECISIONS: dict[str, tuple[str, ...]] = {
     "argmax": (),
-    "thresholds from val": ("--tune-thresholds", "macro_f1"),
+    "class shares of val": ("--tune-thresholds", "class_shares"),
 }
 # The line that the target is about: best on val of the opened split, and above the majority on
 # every task of its test; named before the fresh split was opened.
-JUDGED = ("text_tokens_balanced", "thresholds from val")
+JUDGED = ("text_tokens_balanced", "class shares of val")
 TARGET = f"{', '.join(JUDGED)}: interval of macro-F1 above the majority class on every task"
 READING = (
     "What it shows: loader, trainer, selection on val and evaluation run end to end on real "
@@ -252,8 +252,9 @@ def result(
             CHANCE + f" Of the judged line that is so on {_named(gains['guess'].clear)}.",
             "Cells: macro-F1 in per cent, mean over seeds ± sample standard deviation [95 % "
             "bootstrap interval over samples], then accuracy (= micro-F1). Guessing: expectation.",
-            "Thresholds are tuned on val for macro-F1, one for each task of two classes and each "
-            "seed; sentiment has three classes and keeps the largest logit.",
+            "Class shares of val: thresholds that make decisions on val as often as its labels, "
+            "one for each task of two classes and each seed; sentiment has three classes and keeps "
+            "the largest logit.",
             _split_words(known),
             _scale_words(known),
             f"Samples with a label: {every[0]['labelled']}.",
@@ -331,8 +332,8 @@ def _split_words(known: Mapping[str, Any]) -> str:
         f"{known['opened_split_seed']}, whose val chose the settings and whose test was opened for "
         f"an earlier table. {known['test_opened_before']} of the {known['test']} samples of this "
         "test were in that one, the others in its train or val. Settings and judged line (balanced "
-        "class weights are best on that val, with thresholds on that test too) were fixed before "
-        "this test was opened. Each run is evaluated twice, so test is read twice for it."
+        "class weights are best on that val, with such thresholds on that test too) were fixed "
+        "before this test was opened. Each run is evaluated twice, so test is read twice for it."
     )
 
 

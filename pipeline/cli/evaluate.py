@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -25,7 +25,8 @@ Tune = Annotated[
     str | None,
     typer.Option(
         "--tune-thresholds",
-        help="Choose thresholds of binary decisions on val, for macro_f1, weighted_f1 or accuracy.",
+        help="Choose thresholds of binary decisions on val: for macro_f1, weighted_f1 or accuracy, "
+        "or class_shares, so that decisions are as often as labels.",
     ),
 ]
 Resamples = Annotated[int, typer.Option(min=1, max=100_000, help="Of the bootstrap.")]
@@ -109,8 +110,10 @@ def open_trained(
 
 
 def _criterion(name: str | None) -> Criterion | None:
+    from ..evaluation.thresholds import Criterion
+
     if name is not None:
-        _one_of("criterion", name, ("macro_f1", "weighted_f1", "accuracy"))
+        _one_of("criterion", name, get_args(Criterion))
     return name  # type: ignore[return-value]
 
 

@@ -128,11 +128,11 @@ def test_an_evaluation_is_not_made_twice(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(study, "_pipeline", lambda *words: asked.append(words) or answer)
     options = argparse.Namespace(runs=tmp_path, split_seed=7, seeds="1")
     (tmp_path / "memotion_study" / "split-7").mkdir(parents=True)
-    for how in ("argmax", "thresholds from val", "argmax"):
+    for how in ("argmax", "class shares of val", "argmax"):
         found = study._evaluated("text_tokens", "runs/model-abc", how, options)
         assert found["run"] == "model-abc"
     assert len(asked) == 2
-    assert asked[1][-2:] == ("--tune-thresholds", "macro_f1")
+    assert asked[1][-2:] == ("--tune-thresholds", "class_shares")
     # A training with other settings has another folder.
     study._evaluated("text_tokens", "runs/model-def", "argmax", options)
     assert len(asked) == 3

@@ -63,6 +63,16 @@ def test_without_labels_the_threshold_stays() -> None:
     np.testing.assert_array_equal(decided, predictions_of([BINARY], logits)["binary"])
 
 
+def test_decisions_as_often_as_labels() -> None:
+    labels = {"binary": np.array([1, 0, 0, 1, 1, -1])}
+    logits = {"binary": two([3.0, 2.0, 1.0, 0.5, 0.2, 9.0])}
+    found = tune_thresholds([BINARY], labels, logits, "val", "class_shares")
+    assert found.values["binary"] == (0.75,)
+    assert found.reached["binary"] == ((1.0, pytest.approx(0.6)),)
+    decided = apply_thresholds([BINARY], logits, found)["binary"]
+    np.testing.assert_array_equal(decided, [1, 1, 1, 0, 0, 1])
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(-4, 4)), min_size=1, max_size=30),
