@@ -77,8 +77,6 @@ def _how(run: TrainingRecord, found: Mapping[str, Any]) -> Markup:
     words += "percent, mean ± sample standard deviation over seeds. The constant classifier that "
     words += "always says the most frequent training class stands beside every number. "
     words += f"The best epoch was chosen by {run.monitor or 'a number on val'}. "
-    if found.get("thresholds"):
-        words += f"Thresholds of binary tasks were tuned on val for {found['thresholds']}. "
     return note(words, " ".join(map(str, found.get("notes", ()))))
 
 
