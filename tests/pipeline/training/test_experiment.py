@@ -199,6 +199,9 @@ def test_a_failed_seed_is_recorded(tmp_path: Path) -> None:
         ({"model": {"hiden": [1]}}, "unknown key 'hiden'; did you mean hidden"),
         ({"model": {"dropout": 2}}, "'dropout' = 2"),
         ({"trainer": {"epochs": 0}}, "'epochs' = 0"),
+        ({"loss": {"task_weights": {"mood": -1}}}, "'task_weights.mood' = -1"),
+        ({"loss": {"task_weights": {"mood": float("nan")}}}, "'task_weights.mood' = nan"),
+        ({"optimizer": {"lr_scales": {"all": -1}}}, "'lr_scales.all' = -1"),
         ({"trainer": {"monitor": "val/mean/f2"}}, "unknown metric 'f2'"),
     ],
 )
