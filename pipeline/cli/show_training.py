@@ -49,7 +49,10 @@ def _tell(entry: Mapping[str, Any], say: Callable[[str], None]) -> None:
         for split, counts in entry["counts"].get("splits", {}).items():
             lacking = {role: count for role, count in counts["missing"].items() if count}
             words = "".join(f", {count:,} without {role}" for role, count in lacking.items())
+            words += f", {counts['dropped']:,} dropped for that" if counts.get("dropped") else ""
             say(f"{split}: {counts['rows']:,} samples{words}")
+        for line in _left_out(entry["counts"]):
+            say(line)
     elif entry["kind"] == "seed":
         say(f"seed {entry['seed']}: {entry['folder']}")
     elif entry["kind"] == "epoch":
@@ -65,6 +68,19 @@ def _tell(entry: Mapping[str, Any], say: Callable[[str], None]) -> None:
         say(f"nothing left to do ({entry['reason']}); best epoch {entry['best_epoch']}")
     elif entry["kind"] == "end":
         say(f"ended: {entry['reason']}; best epoch {entry['best_epoch']}")
+
+
+def _left_out(counts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what became of rows that are in no split, and of values that are no numbers."""
+    statuses = counts.get("left_out", {})
+    if statuses:
+        yield "left out: " + ", ".join(f"{name} {number:,}" for name, number in statuses.items())
+    for role, found in counts.get("nonfinite_as_zero", {}).items():
+        if found["rows"]:
+            yield (
+                f"{role}: {found['values']:,} values in {found['rows']:,} rows were not finite "
+                "and are 0"
+            )
 
 
 def print_table(table: Mapping[str, Any]) -> None:

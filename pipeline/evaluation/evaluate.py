@@ -254,8 +254,17 @@ def _table(
         [row],
         guessing=baselines[1],
         published=published(run.dataset),
-        notes=[note, f"Batches: {first.facts['batch_policy']}.", *notes],
+        notes=[note, *_tuned(first), f"Batches: {first.facts['batch_policy']}.", *notes],
     )
+
+
+def _tuned(scores: SeedScores) -> list[str]:
+    """Return what must be known of decisions that do not follow from the logits alone."""
+    if scores.thresholds is None:
+        return []
+    names = ", ".join(scores.thresholds.values) or "no task"
+    criterion = scores.thresholds.criterion
+    return [f"Binary decisions ({names}): by thresholds tuned on val for {criterion}, per seed."]
 
 
 def _aligned(found: SeedScores, first: SeedScores) -> Mapping[str, Array]:

@@ -74,7 +74,7 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
                 folder.begin(settings, data, monitor.name, ranks.world)
             ranks.wait()
             watch({"kind": "data", "step": 0, "counts": data.counts})
-            for message in feature_warnings(data.fingerprints):
+            for message in (*_unplayed(settings, data), *feature_warnings(data.fingerprints)):
                 watch({"kind": "warning", "step": 0, "name": "feature", "message": message})
             found = {}
             for seed in seeds:
@@ -103,6 +103,24 @@ def open_splits(settings: Settings) -> TrainingData:
     """
     kind = settings.kind
     return open_data(settings.data, kind.roles, kind.model.optional_roles, splits=("train", "val"))
+
+
+def _unplayed(settings: Settings, data: TrainingData) -> list[str]:
+    """Return what the model does without: optional roles whose default feature no store has."""
+    chosen = settings.data.features
+    absent = {
+        role: feature
+        for role, feature in settings.kind.roles.items()
+        # One that was set to nothing is left out on purpose.
+        if role not in data.inputs and chosen.get(role, feature)
+    }
+    if not absent:
+        return []
+    listed = ", ".join(f"{role} ('{feature}')" for role, feature in absent.items())
+    return [
+        f"no store has a feature for {listed}: {settings.kind.name} is trained without; "
+        f"another is named by --set data.features.{next(iter(absent))}=NAME"
+    ]
 
 
 def _train_seed(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,12 +30,12 @@ class LossConfig(Config):
         regression: Absolute or squared error.
         class_weights: ``balanced`` weighs a class by N / (C · its rows), and a positive label of a
             multilabel task by negatives / positives; counted on the training split alone.
-        task_weights: Factor by task, 1 where not named.
+        task_weights: Factor by task, at least 0, 1 where not named.
     """
 
     regression: Literal["l1", "mse"] = "l1"
     class_weights: Literal["none", "balanced"] = "none"
-    task_weights: Mapping[str, float] = {}
+    task_weights: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ class OptimizerConfig(Config):
     Attributes:
         kind: AdamW (decoupled decay), Adam (decay as part of the gradient) or SGD.
         lr: Learning rate.
-        lr_scales: Factor by name of a parameter group, for models that have several.
+        lr_scales: Factor by name of a parameter group, at least 0, for models that have several.
         weight_decay: Of every group that does not bring its own.
         betas, eps: Of Adam and AdamW.
         momentum: Of SGD.
@@ -37,7 +37,7 @@ class OptimizerConfig(Config):
 
     kind: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    lr_scales: Mapping[str, float] = {}
+    lr_scales: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)

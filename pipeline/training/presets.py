@@ -192,7 +192,8 @@ def mult_mosi_mmsa() -> Preset:
     ``pipeline train mult --dataset mosi_unaligned_50 --preset mult_mosi_mmsa --seeds
     1111,1112,1113,1114,1115``
 
-    Expected: unknown; its published numbers are of BERT fine-tuned with it.
+    Expected: unknown with features extracted here. Published (test, mean of these seeds, frozen
+    BERT features): Acc-2 Has0/Non0 79.7/81.0, Acc-7 36.9, MAE .880, Corr .702.
     """
     return Preset("mult", "mmsa", _MULT_MMSA)
 

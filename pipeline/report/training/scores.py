@@ -80,8 +80,6 @@ def _how(run: TrainingRecord, found: Mapping[str, Any]) -> Markup:
     words += "always says the most frequent training class stands beside every number, and what "
     words += "guessing by the class shares of train is expected to reach. "
     words += f"The best epoch was chosen by {run.monitor or 'a number on val'}. "
-    if found.get("thresholds"):
-        words += f"Thresholds of binary tasks were tuned on val for {found['thresholds']}. "
     return note(words, " ".join(map(str, found.get("notes", ()))))
 
 

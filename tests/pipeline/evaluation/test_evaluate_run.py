@@ -158,6 +158,8 @@ def test_thresholds_are_tuned_on_val_and_said(run: Path) -> None:
     assert scores["thresholds"]["split"] == "val"
     assert set(scores["thresholds"]["values"]) == {"mood", "themes"}
     assert found.to_json()["thresholds"] == "macro_f1"
+    said = "Binary decisions (mood, themes): by thresholds tuned on val for macro_f1, per seed."
+    assert said in (run / "table-test.md").read_text("utf-8")
     with pytest.raises(ConfigError, match="say nothing"):
         evaluate_run(TrainedRun(run), "val", tune="macro_f1")
 

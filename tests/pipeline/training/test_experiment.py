@@ -92,6 +92,23 @@ def test_what_the_store_says_of_a_feature_is_heard_and_stands_below_the_table(
     assert counts["splits"]["val"]["rows"] == 8
 
 
+def test_a_model_that_is_trained_without_a_modality_says_so(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(20))
+
+    def heard(runs: str, features: Mapping[str, str]) -> list[str]:
+        small = {"model": {"width": 4, "heads": 2, "levels": 1}, "data": {"features": features}}
+        settings = resolve("mult", "mini", [tmp_path / "store"], None, {**SMALL, **small})
+        entries: list[Mapping[str, Any]] = []
+        with one_thread():
+            train(settings, (1,), tmp_path / runs, entries.append)
+        return [entry["message"] for entry in entries if entry.get("name") == "feature"]
+
+    (message,) = heard("silent", {"text": "bert"})
+    assert message.startswith("no store has a feature for audio ('covarep'), vision ('openface')")
+    assert "--set data.features.audio=NAME" in message
+    assert heard("on_purpose", {"text": "bert", "audio": "", "vision": ""}) == []
+
+
 def test_the_same_command_finds_the_same_folder(tmp_path: Path) -> None:
     make_store(tmp_path / "store", rows_of(40))
     settings = settings_of(tmp_path / "store")
@@ -183,6 +200,9 @@ def test_a_failed_seed_is_recorded(tmp_path: Path) -> None:
         ({"model": {"hiden": [1]}}, "unknown key 'hiden'; did you mean hidden"),
         ({"model": {"dropout": 2}}, "'dropout' = 2"),
         ({"trainer": {"epochs": 0}}, "'epochs' = 0"),
+        ({"loss": {"task_weights": {"mood": -1}}}, "'task_weights.mood' = -1"),
+        ({"loss": {"task_weights": {"mood": float("nan")}}}, "'task_weights.mood' = nan"),
+        ({"optimizer": {"lr_scales": {"all": -1}}}, "'lr_scales.all' = -1"),
         ({"trainer": {"monitor": "val/mean/f2"}}, "unknown metric 'f2'"),
     ],
 )
