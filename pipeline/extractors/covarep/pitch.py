@@ -8,6 +8,7 @@ to 0.8 Hz above the pitch. Voicing, medians and every other column follow that c
 modes. The pitch that is delivered is the choice itself in strict mode. Otherwise it is moved, in
 voiced frames, to the maximum of the summation over the right bins, by half a hertz at most, so that
 it stays within 0.5 Hz of the original's: tones and glides with harmonics come out within 0.3 Hz.
+Nor is the second pass of the default led astray by steady synthetic voices, see `_lowest_alike`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ SHORTEST = 1599
 _NUM_HARMONICS = 5
 _BINS = _NUM_HARMONICS * (HIGHEST + 1) + 1
 _BATCH = 16
+# An odd fraction of a frequency is as likely where it has this share of its strength.
+_ALIKE = 0.7
 # Steps of the delivered pitch in one hertz: exact in single precision, finer than the estimate in
 # speech, and coarse enough that rounding leaves a steady tone steady.
 _STEPS = 16
@@ -89,7 +92,7 @@ def track(residual: Signal, *, strict: bool, on_disk: bool = False) -> Pitch:
     f0, value = _best(strengths, LOWEST, HIGHEST)
     strong = value > 0.1
     if strong.any():
-        middle = float(np.median(f0[strong]))
+        middle = _middle(strengths, f0, np.flatnonzero(strong), strict)
         low_f0 = max(LOWEST, int(round_away(middle / 2)))
         high_f0 = min(HIGHEST, int(round_away(2 * middle)))
         f0, value = _best(strengths, low_f0, high_f0)
@@ -177,6 +180,42 @@ def _moved(f0: Signal, voiced: NDArray[np.bool_], moves: NDArray[np.int8]) -> Si
         fine[part] += moves[part, f0[part].astype(np.int64) - LOWEST] / _STEPS
         release(moves)
     return fine
+
+
+def _middle(
+    strengths: NDArray[np.float32], f0: Signal, strong: NDArray[np.int64], strict: bool
+) -> float:
+    """Return the frequency in the middle of the second pass: the median of strong frames."""
+    middle = float(np.median(f0[strong]))
+    if strict:
+        return middle
+    lowest = float(np.median(_lowest_alike(strengths, f0, strong)))
+    # A slight difference would only move the edges of the range.
+    return lowest if lowest < 2 / 3 * middle else middle
+
+
+def _lowest_alike(strengths: NDArray[np.float32], f0: Signal, frames: NDArray[np.int64]) -> Signal:
+    """Return the lowest of ``f0``, its third, fifth, seventh and ninth that are alike, per frame.
+
+    A residual whose harmonics are equal, as of a synthetic voice, is summed alike at odd multiples
+    of its pitch: the harmonics are hit, and what lies half-way between them is no harmonic. Only
+    the range of the second pass follows from it, and only where half of the frames are like that,
+    so that speech keeps the original's choice.
+    """
+    lowest = f0[frames]
+    for low, high in spans(len(frames), 4096):
+        rows = frames[low:high]
+        chosen = f0[rows].astype(np.int64)
+        enough = _ALIKE * strengths[rows, chosen - LOWEST]
+        for divisor in (3, 5, 7, 9):
+            # The fraction and its neighbours at 1 Hz, since both are whole hertz.
+            near = np.rint(chosen / divisor).astype(np.int64)[:, None] + np.arange(-1, 2)
+            value = strengths[rows[:, None], np.maximum(near, LOWEST) - LOWEST]
+            value = np.where(near >= LOWEST, value, -np.inf)
+            alike = value.max(axis=1) >= enough
+            lowest[low:high][alike] = near[alike, value[alike].argmax(axis=1)]
+        release(strengths)
+    return lowest
 
 
 def _best(strengths: NDArray[np.float32], low: int, high: int) -> tuple[Signal, Signal]:
