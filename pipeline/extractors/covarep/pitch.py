@@ -7,8 +7,10 @@ The original chooses among whole hertz, on bins that are one too low; its choice
 to 0.8 Hz above the pitch. Voicing, medians and every other column follow that choice in both
 modes. The pitch that is delivered is the choice itself in strict mode. Otherwise it is moved, in
 voiced frames, to the maximum of the summation over the right bins, by half a hertz at most, so that
-it stays within 0.5 Hz of the original's: tones and glides with harmonics come out within 0.3 Hz.
-Nor is the second pass of the default led astray by steady synthetic voices, see `_lowest_alike`.
+it stays within 0.5 Hz of the original's. In 1,996 random tones and glides of up to 150 Hz/s between
+60 and 500 Hz, of harmonics or LF pulses in faint noise, no row was off by more than 0.41 Hz.
+
+The second pass of the default is not led astray by steady synthetic voices, see `_lowest_alike`.
 """
 
 from __future__ import annotations
