@@ -21,18 +21,28 @@ import numpy as np
 
 from ..errors import RowAbsent, RowError
 from ..records import Row
+from .chunks import missing_bytes
 from .paths import check_unchanged, confine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-AUDIO_POLICY = 1
+AUDIO_POLICY = 2
 Channel = Literal["first", "mean"]
 
 # Largest share of samples that may be NaN or infinite.
 MAX_BAD_SHARE = 0.01
 MAX_CHANNELS = 64
 RATES_HZ = (1000, 1_000_000)
+# Largest value by format; of other integers one step of 16 bits below 1.
+_FULL_SCALE = {
+    "FLOAT": 1.0,
+    "DOUBLE": 1.0,
+    "PCM_U8": 1.0 - 2.0**-7,
+    "PCM_S8": 1.0 - 2.0**-7,
+    "ULAW": 32124 / 32768,
+    "ALAW": 32256 / 32768,
+}
 # Samples of one block, of all channels together.
 _BLOCK_SAMPLES = 1 << 19
 # Half length of the resampling filter in samples of the lower rate, and more to spare.
@@ -107,8 +117,8 @@ def read_recording(
     """Return a decoded file; ``name`` is what messages call it.
 
     Raises:
-        RowError: ``empty_file``, ``decode_error`` (damaged, unknown format, no samples) or
-            ``bad_samples`` (more than 1 % NaN or infinite).
+        RowError: ``empty_file``, ``decode_error`` (damaged, cut off, unknown format, no samples)
+            or ``bad_samples`` (more than 1 % NaN or infinite).
     """
     import soundfile
 
@@ -116,12 +126,22 @@ def read_recording(
         if path.stat().st_size == 0:
             raise RowError("empty_file", f"'{name}' has 0 bytes", "obtain the file again")
         with soundfile.SoundFile(str(path)) as file:
+            _check_complete(path, name)
             return _decode(file, name, rate_hz, channel, disk_above_s)
     except (OSError, RuntimeError) as error:
         # libsndfile's errors are RuntimeErrors; their text ends with the cause.
         cause = str(error).rpartition(": ")[2].strip() or type(error).__name__
         hint = "the file is damaged, truncated or no audio; obtain it again"
         raise RowError("decode_error", f"'{name}': {cause}", hint) from None
+
+
+def _check_complete(path: Path, name: str) -> None:
+    missing = missing_bytes(path)
+    if missing is not None:
+        lacking, promised = missing
+        share = f"{lacking:,} of the {promised:,} bytes of samples that its header promises"
+        hint = "the file was cut off; obtain it again"
+        raise RowError("decode_error", f"'{name}' lacks {share}", hint)
 
 
 def _decode(file: Any, name: str, rate_hz: int, channel: Channel, disk_above_s: float) -> Recording:
@@ -161,8 +181,7 @@ class _Counts:
 def _mono_blocks(file: Any, channel: Channel, counts: _Counts) -> Iterator[NDArray[np.float64]]:
     """Yield finite samples of one channel, block after block, and count."""
     size = _BLOCK_SAMPLES // int(file.channels)
-    # Full scale of integer formats is one step below 1.
-    limit = 1.0 if "FLOAT" in file.subtype or "DOUBLE" in file.subtype else 1.0 - 2.0**-15
+    limit = _FULL_SCALE.get(file.subtype, 1.0 - 2.0**-15)
     while True:
         block = file.read(size, dtype="float64", always_2d=True)
         if len(block) == 0:

@@ -23,6 +23,20 @@ def glide(seconds: float, low_hz: float, high_hz: float, seed: int = 0) -> np.nd
     return 0.1 * voice + 0.0005 * noise
 
 
+def lf_glide(seconds: float, low_hz: float, high_hz: float, rd: float, seed: int = 0) -> np.ndarray:
+    """Return LF pulses whose pitch goes from low to high, and faint noise."""
+    from affectflow.pipeline.extractors.covarep import glottal_shape
+
+    f0 = np.linspace(low_hz, high_hz, int(seconds * RATE))
+    phase = 2 * np.pi * np.cumsum(f0) / RATE
+    numbers = np.arange(1, int(7600 // min(low_hz, high_hz)) + 1)
+    spectrum = glottal_shape.lf_spectrum(np.array([rd]), numbers)[0]
+    voice = np.zeros(len(f0))
+    for k, value in zip(numbers, spectrum, strict=True):
+        voice += np.where(k * f0 < 7600, np.real(value * np.exp(1j * k * phase)), 0.0)
+    return 0.05 * voice + 0.0005 * np.random.default_rng(seed).standard_normal(len(f0))
+
+
 def lf_pulses(seconds: float, f0: float, rd: float) -> np.ndarray:
     """Return band-limited LF pulses at a constant pitch."""
     from affectflow.pipeline.extractors.covarep import glottal_shape

@@ -35,22 +35,6 @@ Signal = NDArray[np.float64]
 
 _ROWS = 4096
 
-STAGES = (
-    "residual",
-    "polarity",
-    "pitch",
-    "instants",
-    "flow",
-    "pulses",
-    "wavelets",
-    "harmonics",
-    "rd",
-    "mcep",
-    "hmpd",
-    "creak",
-    "rows",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -192,13 +176,13 @@ class _Run:
 
     def _put_pitch(self, track: Pitch) -> None:
         at = track.positions - _offset(self.signal)
-        self._put("f0", at, track.f0)
+        self._put("f0", at, track.fine_f0)
         self._put("vuv", at, track.voiced.astype(np.float64))
         voiced = self.result.features[:, GROUPS["vuv"]]
         voiced[:] = voiced >= 0.5
         self.voiced = voiced[:, 0] > 0
         release(self.result.features)
-        self._keep(srh_f0=track.f0, srh_val=track.strength, srh_vuv=track.voiced)
+        self._keep(f0=track.fine_f0, srh_f0=track.f0, srh_val=track.strength, srh_vuv=track.voiced)
 
     def _glottal(self, track: Pitch) -> None:
         strict, settings = self.strict, self.settings

@@ -97,7 +97,7 @@ def _parts(context: Context, speech: Speech) -> Iterator[Child]:
     yield element("h3", "What they look like")
     yield note(
         "From top to bottom: waveform; pitch from 0 to 500 Hz, blue where voiced; the "
-        "columns over time, one stripe each in their order, dark where high in that sample. "
+        "columns over time, one stripe each, dark where high in that sample. "
         "Chosen for what stands beside the key, not for being typical."
     )
     for reason, key in chosen(speech):

@@ -17,11 +17,34 @@ pytestmark = [pytest.mark.real_data, needs_shared("golden/covarep")]
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "default"])
-def test_every_gate_is_reached(strict: bool) -> None:
+def test_every_gate_that_is_possible_is_reached(strict: bool) -> None:
     found = acceptance.acceptance(FOLDER, strict=strict)
-    missed = [f"{f.group} {f.measure} {f.value:.4f} < {f.gate}" for f in found if not f.met]
+    wanted = [f for f in found if f.possible]
+    missed = [f"{f.group} {f.measure} {f.value:.4f} < {f.gate}" for f in wanted if not f.met]
     assert not missed
-    assert len([f for f in found if f.gate is not None]) >= 17
+    assert len([f for f in wanted if f.gate is not None]) >= 18
+    impossible = [f.group for f in found if not f.possible]
+    assert impossible == ([] if strict else ["QOQ, all rows"])
+
+
+def test_the_first_pulse_alone_keeps_one_correlation_below_its_gate() -> None:
+    names = acceptance.speech_names(FOLDER)
+    pairs = [acceptance.compare(FOLDER, name, Settings()) for name in names]
+    figures = {f.group: f for f in acceptance.figures(pairs, strict=False)}
+    every = figures["QOQ, all rows"]
+    assert every.gate is not None
+    assert every.ceiling is not None
+    assert every.value <= every.ceiling < every.gate
+    # What the correction of that pulse costs even the original, less what D9 costs.
+    itself = figures["QOQ, original against itself with that pulse"].value
+    assert every.value == pytest.approx(itself, abs=0.002)
+    assert figures["QOQ, first pulse of one period in both"].value >= 0.998
+    for pair in pairs:
+        theirs = pair.reference["vq_at_gci"][:, 2]
+        ours = pair.ours.stages["vq_at_gci"][0, 1]
+        assert acceptance.one_period_quotient(pair) == pytest.approx(ours, abs=0.02)
+        assert theirs[0] > 1 or pair.name == "dev_en_f_allison_queue"
+        assert theirs[1:].max() < 1
 
 
 def test_the_pool_is_the_six_recordings_of_the_specification() -> None:
@@ -44,6 +67,14 @@ def test_stages_that_are_discrete_are_identical(name: str) -> None:
     shapes = theirs["vq_at_gci"][:, [1, 2, 3, 5]]
     close = np.isclose(ours.stages["vq_at_gci"], shapes, rtol=1e-3, atol=1e-3)
     assert close.mean() > 0.999
+
+
+@pytest.mark.parametrize("name", acceptance.speech_names(FOLDER) if FOLDER.exists() else [])
+def test_the_default_chooses_the_same_whole_hertz(name: str) -> None:
+    pair = acceptance.compare(FOLDER, name, Settings())
+    np.testing.assert_array_equal(pair.ours.stages["srh_f0"], pair.reference["srh_f0"])
+    assert np.abs(pair.ours.stages["f0"] - pair.reference["srh_f0"]).max() <= 0.5
+    assert np.abs(pair.ours.features[:, 0] - pair.reference["features"][:, 0]).max() <= 0.5
 
 
 def analysed(name: str) -> Analysis:

@@ -71,10 +71,13 @@ def test_bad_samples_become_zero_and_are_counted(tmp_path: Path) -> None:
     assert caught.value.code == "bad_samples"
 
 
-def test_clipping_is_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAW"])
+def test_clipping_is_counted(tmp_path: Path, subtype: str) -> None:
     samples = np.clip(2 * np.sin(np.arange(16000) / 20), -1, 1)
-    share = audio.load_recording(write(tmp_path, samples), 16000).clipped_share
-    assert share == pytest.approx(2 / 3, abs=0.02)
+    row = write(tmp_path, samples, subtype=subtype)
+    assert audio.load_recording(row, 16000).clipped_share == pytest.approx(2 / 3, abs=0.02)
+    row = write(tmp_path, 0.9 * samples, subtype=subtype)
+    assert audio.load_recording(row, 16000).clipped_share == 0
 
 
 def test_samples_beyond_full_scale_are_kept(tmp_path: Path) -> None:
@@ -125,3 +128,44 @@ def test_long_recordings_lie_on_disk_with_the_same_samples(tmp_path: Path) -> No
     disk = audio.load_recording(row, 16000, disk_above_s=1.0)
     assert isinstance(disk.samples, np.memmap)
     np.testing.assert_array_equal(disk.samples, memory.samples)
+
+
+CUT = [
+    ("WAV", "PCM_16"),
+    ("WAV", "FLOAT"),
+    ("WAVEX", "PCM_24"),
+    ("RF64", "PCM_16"),
+    ("WAV", "ULAW"),
+]
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [*CUT, ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")],
+)
+def test_a_file_that_was_cut_off_is_an_error(tmp_path: Path, container: str, subtype: str) -> None:
+    whole = wave_bytes(glide(1.0, 100, 100), format=container, subtype=subtype)
+    (tmp_path / "whole").write_bytes(whole)
+    assert len(audio.load_recording(row_of(tmp_path, "whole"), 16000).samples) == 16_000
+    (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
+    assert code_of(tmp_path, "cut") == "decode_error"
+
+
+@pytest.mark.parametrize(("container", "subtype"), [*CUT, ("AIFF", "PCM_16")])
+def test_even_one_missing_sample_is_noticed(tmp_path: Path, container: str, subtype: str) -> None:
+    whole = wave_bytes(glide(0.1, 100, 100), format=container, subtype=subtype)
+    # A chunk of the peak may follow the samples.
+    last = whole.find(b"PEAK", 200)
+    (tmp_path / "cut").write_bytes(whole[: (last if last > 0 else len(whole)) - 4])
+    with pytest.raises(RowError, match="bytes of samples") as caught:
+        audio.load_recording(row_of(tmp_path, "cut"), 16000)
+    assert caught.value.code == "decode_error"
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
+def test_a_header_without_a_length_is_no_damage(tmp_path: Path, size: int) -> None:
+    whole = bytearray(wave_bytes(glide(0.5, 100, 100)))
+    place = whole.index(b"data") + 4
+    whole[place : place + 4] = size.to_bytes(4, "little")
+    (tmp_path / "piped.wav").write_bytes(whole)
+    assert len(audio.load_recording(row_of(tmp_path, "piped.wav"), 16000).samples) == 8000
