@@ -77,7 +77,7 @@ def _notes(skipped: dict[str, str]) -> list[str]:
         "Judged by the better of none and two workers, for every way. The float16 pickle is not "
         "judged: it is what MMSA's would be if it kept half the bytes in memory.",
         "Samples per processor second say what the work costs even where other programs disturb.",
-        "Ours copies features up to 1 GiB into one mapped file when it first opens them, and reads "
+        "Ours copies features up to 4 GiB into one mapped file when it first opens them, and reads "
         "larger ones from their shards by position, in bounded memory; both were measured.",
         "The pickles are in memory as a whole before the first batch. Opening ours the first time "
         "makes that copy and looks for NaN in every value.",

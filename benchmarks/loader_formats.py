@@ -109,7 +109,7 @@ class Ours(Base):
 class OursByPosition(Ours):
     """Our store as it is read where a feature is too large to be mapped."""
 
-    name = "affectflow, as larger than 1 GiB"
+    name = "affectflow, as larger than 4 GiB"
 
     def write(self) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)

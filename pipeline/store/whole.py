@@ -28,8 +28,12 @@ from .reader import OutputFolder
 from .row_groups import iter_row_groups
 from .view import View, open_view
 
-MAPPED_BYTES = 1 << 30
-"""Features up to this size are mapped when batches are made, and get a file of their own here."""
+MAPPED_BYTES = 4 << 30
+"""Features up to this size are mapped when batches are made, and get a file of their own here.
+
+Mapped pages count as resident once they were touched, though the system takes them back when it
+needs room: ten thousand samples of regions may do so, a hundred thousand may not.
+"""
 
 
 def open_any(folder: OutputFolder, cache: Path) -> View:
