@@ -104,18 +104,10 @@ def intervals(
     Raises:
         InvalidInput: There are no samples.
     """
-    number = _count(labels)
-    whole = _flat(resampled(tasks, labels, predictions, ones(number), family))
-    pieces = [
-        _flat(resampled(tasks, labels, predictions, weights, family))
-        for weights in _weightings(number, resamples, seed, groups)
-    ]
-    result: dict[str, dict[str, Interval]] = {}
-    for (task, metric), value in whole.items():
-        if METRICS[metric.rpartition("/")[2]].kind in ("share", "plain"):
-            drawn = np.concatenate([piece[task, metric] for piece in pieces])
-            result.setdefault(task, {})[metric] = interval(float(value[0]), drawn, level)
-    return result
+    return mean_intervals(
+        tasks, labels, {"": predictions}, family,
+        resamples=resamples, level=level, seed=seed, groups=groups,
+    )  # fmt: skip
 
 
 def mean_intervals(
