@@ -95,6 +95,8 @@ def _first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
     field = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{field}'; known: {', '.join(sorted(kind.model_fields))}"
+    if problem["type"] in ("tuple_type", "list_type"):
+        return f"'{field}' = {problem['input']!r}: expected a list; write [{problem['input']}]"
     return f"'{field}' = {problem.get('input')!r}: {problem['msg']}"
 
 

@@ -90,7 +90,7 @@ def print_imported(done: Imported) -> None:
     rows = [_feature_row(item) for item in facts["features"]]
     show.print_table(f"{done.dataset}: {facts['rows']:,} samples", names, rows)
     labels = [
-        (split, facts["splits"][split], task, ", ".join(f"{k} {v:,}" for k, v in counts.items()))
+        (split, facts["splits"][split], task, _counts(counts))
         for split, tasks in _ordered(facts["labels"])
         for task, counts in tasks.items()
     ]
@@ -103,6 +103,11 @@ def print_imported(done: Imported) -> None:
         typer.echo(f"note: {note}")
     shards = f"{done.written} shards written" if done.written else "already in the store"
     typer.echo(f"{done.samples} · fingerprint {done.fingerprint} · {shards}")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    named = ((name if name != "None" else "no label", count) for name, count in counts.items())
+    return ", ".join(f"{name} {count:,}" for name, count in named)
 
 
 def _feature_row(item: dict[str, Any]) -> tuple[Any, ...]:

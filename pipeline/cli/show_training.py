@@ -53,6 +53,8 @@ def _tell(entry: Mapping[str, Any], say: Callable[[str], None]) -> None:
             say(f"{split}: {counts['rows']:,} samples{words}")
         for line in _left_out(entry["counts"]):
             say(line)
+    elif entry["kind"] == "preparing":
+        say(entry["message"])
     elif entry["kind"] == "seed":
         say(f"seed {entry['seed']}: {entry['folder']}")
     elif entry["kind"] == "epoch":
@@ -81,6 +83,8 @@ def _left_out(counts: Mapping[str, Any]) -> Iterator[str]:
                 f"{role}: {found['values']:,} values in {found['rows']:,} rows were not finite "
                 "and are 0"
             )
+    for role, share in counts.get("residual_text", {}).items():
+        yield f"{role}: inpainting left {share:.1%} of the text area, mean over painted pictures"
 
 
 def print_table(table: Mapping[str, Any]) -> None:

@@ -76,7 +76,7 @@ def sweep(
         raise missing_dependency(error) from error
     stores = store or [opt.DEFAULT_STORE]
     run = trial_runner(wanted, stores, runs, lambda entry: None)
-    digest_of = data_digests(wanted, stores)
+    digest_of = data_digests(wanted, stores, show.tell)
     with show.interruptible():
         found = Sweeping(wanted, runs, run, digest_of, _tell, _tell_stale, retry).finish()
     _print(found, wanted.folder(runs), json_output)

@@ -14,7 +14,9 @@ from ..training.run_folder import RunFolder
 ACCESS_NAME = "test-access.jsonl"
 
 
-def note_test_access(run: Path, command: str, seeds: Sequence[str], checkpoint: str) -> int:
+def note_test_access(
+    run: Path, command: str, seeds: Sequence[str], checkpoint: str, decisions: str
+) -> int:
     """Append a line to the run's `test-access.jsonl` and count it in `run.json`.
 
     The line comes first and is never taken back: an evaluation that was killed has read the split.
@@ -24,6 +26,7 @@ def note_test_access(run: Path, command: str, seeds: Sequence[str], checkpoint: 
         command: What reads it.
         seeds: Of which seeds.
         checkpoint: ``best`` or ``last``.
+        decisions: ``argmax``, or what thresholds tuned on val maximise, such as ``macro_f1``.
 
     Returns:
         How often the split has been read for this run, this time included.
@@ -36,6 +39,7 @@ def note_test_access(run: Path, command: str, seeds: Sequence[str], checkpoint: 
         "command": command,
         "seeds": list(seeds),
         "checkpoint": checkpoint,
+        "decisions": decisions,
     }
     path = run / ACCESS_NAME
     try:

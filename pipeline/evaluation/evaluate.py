@@ -133,7 +133,8 @@ def evaluate_run(
     reads = 0
     if split == "test":
         _check_readable(run)
-        reads = note_test_access(run.folder, "evaluate", run.seeds, run.checkpoint)
+        rule = tune or "argmax"
+        reads = note_test_access(run.folder, "evaluate", run.seeds, run.checkpoint, rule)
     wanted = dict.fromkeys(("train", *(("val",) if tune else ()), split))
     data = run.open(tuple(wanted))
     counts = _labelled(data, split)

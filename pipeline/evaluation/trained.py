@@ -199,6 +199,9 @@ class TrainedRun:
         words = f"batches of {size} in the order of the data, tail kept"
         if model.wants_split:
             words += ", neighbours from the whole split"
+        # The policy ``single`` leaves a sample without neighbours.
+        elif policy != "single" and find_value(self.settings["model"], "scope") == "bank":
+            words += ", neighbours from the training bank"
         return f"eval.batch_policy={policy}, {words}" if policy else words
 
     def groups(self, keys: Sequence[str]) -> np.ndarray:

@@ -56,6 +56,11 @@ def nonfinite_rows(view: View, cache: Path) -> dict[str, int]:
     return found
 
 
+def is_looked_at(folder: OutputFolder, cache: Path) -> bool:
+    """Return whether `nonfinite_rows` will answer without reading the values."""
+    return np.dtype(folder.feature.dtype).kind != "f" or _record_path(folder, cache).is_file()
+
+
 def _record_path(folder: OutputFolder, cache: Path) -> Path:
     parts = {str(shard): commit.get("sha256") for shard, commit in folder.commits.items()}
     home = cache / "finite" / folder.dataset / folder.name

@@ -17,7 +17,7 @@ row and gets a value of length 0, or, with ``missing: drop``, loses its row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,7 +33,11 @@ from ..errors import ConfigError, StoreError, unknown_name
 from ..store.api import Store, open_store
 from ..store.feature import SPLITS
 from .column import Column, Layout
+from .residual_text import residual_text
 from .sources import Source, find_source, missing_feature, record
+
+TOLD_BYTES = 100 * 2**20
+"""Who opens a feature for the first time is told so if it is larger than this."""
 
 
 class DataConfig(Config):
@@ -156,6 +160,7 @@ def open_data(
     splits: Sequence[str],
     *,
     labelled: bool = True,
+    tell: Callable[[str], None] = lambda message: None,
 ) -> TrainingData:
     """Open splits of a dataset.
 
@@ -166,6 +171,7 @@ def open_data(
         splits: Which splits to open.
         labelled: Whether every task must have labels in every opened split (but the test split,
             whose labels may be withheld). When not, no label is read and there are no tasks.
+        tell: Called before what may take long.
 
     Raises:
         StoreError: A feature, a split, a task or its labels are not there or not usable.
@@ -180,7 +186,12 @@ def open_data(
     sources = find_sources(config, stores, roles, optional, "train" in splits)
     inputs = {role: _input(source, config.max_length) for role, source in sources.items()}
     samples = find_samples(config, stores)
+    for role, source in sources.items():
+        if (unread := source.unread_bytes) > TOLD_BYTES:
+            tell(f"preparing {role}: the first opening reads {unread / 2**20:,.0f} MiB once")
     tasks, opened, counts = assemble(config, samples, sources, optional, splits, labelled)
+    if left := residual_text(sources.values()):
+        counts["residual_text"] = left
     return TrainingData(
         inputs=inputs,
         tasks=tasks,

@@ -8,10 +8,10 @@ hima/<role>/stage1/entropy, …/stage2/entropy      entropy / log n of attention
 hima/<role>/stage2/max_weight                     greatest weight of one sample
 graph/<graph>/isolated, …/density                 shares of nodes and of pairs
 graph/jaccard                                     overlap of the image and the text graph
-residual_text                                     text area after / before inpainting
+residual_text/<role>                              text area after / before inpainting
 gradient/part/hima, gradient/task/<task>          norms
 predictions/<task>/largest_share                  share of the class predicted most often
-predictions/<task>/accuracy, …/majority           0 to 1, of the same samples
+predictions/<task>/accuracy, …/majority           0 to 1, the model's and the constant classifier's
 ```
 
 A name may have anything before it, such as ``train/``.
@@ -98,9 +98,9 @@ RULES = (
         below=OTHER_EDGES,
     ),
     Rule(
-        r"(residual_text)",
-        "Inpainting leaves {value:.0%} of the text area in the images, above "
-        f"{RESIDUAL_TEXT:.0%}: look at some of them.",
+        r"residual_text/([^/]+)",
+        "Inpainting leaves on average {value:.0%} of the text area in the painted pictures of {0}, "
+        f"above {RESIDUAL_TEXT:.0%}: the worst are in the `pipeline report` of the extraction.",
         above=RESIDUAL_TEXT,
     ),
     Rule(
@@ -150,7 +150,9 @@ def _context(name: str, match: re.Match[str], means: Mapping[str, float]) -> str
         beside = f"{before}predictions/{match.group(1)}"
         accuracy, majority = means.get(f"{beside}/accuracy"), means.get(f"{beside}/majority")
         if accuracy is not None and majority is not None:
-            return f" (accuracy {accuracy:.1%}, the most frequent class alone {majority:.1%})"
+            return (
+                f" (accuracy {accuracy:.1%}, the most frequent class of train alone {majority:.1%})"
+            )
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from .table import write_table
 from .trainer import Trainer
 
 DEFAULT_SEEDS = (1111,)
+SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,9 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
     try:
         if config.threads:
             torch.set_num_threads(config.threads)
-        data = open_splits(settings)
+        data = open_splits(
+            settings, lambda text: watch({"kind": "preparing", "step": 0, "message": text})
+        )
         folder = RunFolder.of(runs, settings, data)
         monitor = Monitor.of(config.monitor, data.tasks)
         check_monitor(monitor, data.tasks, data.split("val").labels, config.metrics)
@@ -95,14 +98,21 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
         distributed.stop()
 
 
-def open_splits(settings: Settings) -> TrainingData:
+def open_splits(
+    settings: Settings, tell: Callable[[str], None] = lambda message: None
+) -> TrainingData:
     """Return the data of a training: ``train`` and ``val``, never ``test``.
+
+    Args:
+        settings: What is trained.
+        tell: Called before what may take long.
 
     Raises:
         AffectflowError: They cannot be opened; see `open_data`.
     """
     kind = settings.kind
-    return open_data(settings.data, kind.roles, kind.model.optional_roles, splits=("train", "val"))
+    optional = kind.model.optional_roles
+    return open_data(settings.data, kind.roles, optional, splits=SPLITS, tell=tell)
 
 
 def _unplayed(settings: Settings, data: TrainingData) -> list[str]:

@@ -146,3 +146,13 @@ class Loader:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def micro_batches(batch: FusionBatch, count: int) -> Iterator[FusionBatch]:
+    """Yield a batch in at most ``count`` runs of rows of nearly equal size; an empty one not."""
+    size, pieces = len(batch), min(count, len(batch))
+    if pieces == 1:
+        yield batch
+        return
+    for piece in range(pieces):
+        yield batch.take(range(size * piece // pieces, size * (piece + 1) // pieces))

@@ -116,8 +116,10 @@ class Schedule:
         return config.final + (1 - config.final) * left
 
     def validated(self, value: float) -> None:
-        """Take in the monitored value of a validation."""
-        better = self.best is None or (value > self.best if self.maximise else value < self.best)
+        """Take in the monitored value of a validation; an undefined one, NaN, is not better."""
+        better = not math.isnan(value) and (
+            self.best is None or (value > self.best if self.maximise else value < self.best)
+        )
         if better:
             self.best, self.waited = value, 0
             return

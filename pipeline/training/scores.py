@@ -12,9 +12,11 @@ import numpy as np
 from affectflow.models.batch import Task
 
 from ..errors import InvalidInput
+from ..evaluation.baselines import constant_values
 from ..evaluation.flags import flags
 from . import metrics
 from .diagnostics import diagnose, prediction_shares
+from .metrics.results import labelled
 from .metrics.selection import selection_value
 from .validation import SplitOutput
 
@@ -59,29 +61,32 @@ class Monitor:
         return cls(name, metrics.is_maximised(name))
 
     def value(self, scores: Scores) -> float:
-        """Return the monitored value.
+        """Return the monitored value; NaN where it is undefined, as a constant's correlation is.
 
         Raises:
             ConfigError: The name is not among the scores, or names the test split.
-            InvalidInput: The value is undefined, so nothing could be selected by it.
         """
-        value, _ = selection_value(scores, self.name)
-        if math.isnan(value):
-            raise InvalidInput(
-                f"{self.name} is undefined on the validation split",
-                "choose another --set trainer.monitor=…; a task may have no labels there",
-            )
-        return value
+        return selection_value(scores, self.name)[0]
 
     def better(self, value: float, loss: float, best: float | None, best_loss: float) -> bool:
         """Return whether a value beats the best so far; of equal ones the lower loss is better.
 
         A model that still says one class everywhere has the same macro-F1 at every epoch, though it
-        learns.
+        learns. An undefined value is never better.
         """
+        if math.isnan(value):
+            return False
         if best is None or value == best:
             return best is None or loss < best_loss
         return value > best if self.maximise else value < best
+
+    def undefined(self) -> InvalidInput:
+        """Return the error for a training in which it never had a value."""
+        return InvalidInput(
+            f"{self.name} is undefined on the validation split in every epoch, so none is the best",
+            "choose another --set trainer.monitor=…; a task may have no labels there, or "
+            "predictions that are all the same",
+        )
 
 
 def check_monitor(
@@ -112,18 +117,28 @@ def weak_spots(means: Mapping[str, float]) -> Iterator[tuple[str, str]]:
         yield re.sub(r"[\d.]+(e[-+]\d+)?%?", "#", message), message
 
 
-def decisions(tasks: Sequence[Task], output: SplitOutput, scores: Scores) -> dict[str, float]:
-    """Return what `diagnose` wants to know of the decisions of every classification task."""
+def decisions(
+    tasks: Sequence[Task],
+    output: SplitOutput,
+    scores: Scores,
+    train_labels: Mapping[str, np.ndarray],
+) -> dict[str, float]:
+    """Return what `diagnose` wants to know of the decisions of every classification task.
+
+    ``majority`` is the accuracy in the first row of every table: that of always saying the class
+    that is most frequent in the labels of train.
+    """
     guesses = metrics.predictions_of(tasks, output.logits)
     chosen = [task for task in tasks if task.kind == "classification"]
     found = prediction_shares(
         {task.name: np.bincount(guesses[task.name]).tolist() for task in chosen}
     )
     for task in chosen:
-        labels = output.labels[task.name]
-        counts = np.bincount(labels[labels >= 0])
-        if counts.sum():
-            found[f"predictions/{task.name}/majority"] = float(counts.max() / counts.sum())
+        there = labelled(task, output.labels[task.name])
+        if there.any() and labelled(task, train_labels[task.name]).any():
+            constant = constant_values([task], train_labels)[task.name]
+            hits = output.labels[task.name][there] == constant
+            found[f"predictions/{task.name}/majority"] = float(hits.mean())
             found[f"predictions/{task.name}/accuracy"] = scores[task.name]["accuracy"]
     return found
 
@@ -137,6 +152,11 @@ def find_flags(tasks: Sequence[Task], output: SplitOutput, family: str) -> list[
 def numbers(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
     """Return scores as JSON: undefined values are null."""
     return {
-        task: {name: value if math.isfinite(value) else None for name, value in found.items()}
+        task: {name: finite_or_none(value) for name, value in found.items()}
         for task, found in scores.items()
     }
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return the value, or None (JSON has no infinity) where it is not finite."""
+    return value if math.isfinite(value) else None

@@ -13,6 +13,7 @@ from ..errors import StoreError, unknown_name
 from ..records import FeatureSpec
 from ..store.api import Store
 from ..store.feature import Feature
+from ..store.finite import is_looked_at
 from ..store.reader import OutputFolder, list_outputs
 from ..store.samples_view import SamplesView
 from ..store.view import View
@@ -48,8 +49,17 @@ class Source:
 
     def views(self) -> list[View]:
         """Return the view of the samples' values, then that of the augmented ones, if any."""
-        folders = [self.folder, *([self.augmented] if self.augmented else [])]
-        return [open_any(folder, self.cache) for folder in folders]
+        return [open_any(folder, self.cache) for folder in self._folders]
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that are read once, to look for NaN and to copy, because this was never opened."""
+        new = (folder for folder in self._folders if not is_looked_at(folder, self.cache))
+        return sum(int(commit["bytes"]) for folder in new for commit in folder.commits.values())
+
+    @property
+    def _folders(self) -> list[OutputFolder]:
+        return [self.folder, *([self.augmented] if self.augmented else [])]
 
     def num_valid(self) -> dict[str, int] | None:
         """Return how many entries of a fixed ``(K, …)`` feature count, by key, where recorded."""

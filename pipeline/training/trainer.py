@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,18 +15,19 @@ from affectflow.models.batch import FusionBatch, FusionModel
 
 from ..config import Config
 from ..errors import InvalidInput
+from ..evaluation.trained import original_labels
 from ..store.layout import write_json
 from .checkpoint import load_training, recover, save_model, save_training, written_folder
 from .distributed import Ranks
 from .gradients import module_norms, task_norms
-from .journal import Journal, Watcher, read_log
-from .loader import Loader, LoaderConfig
+from .journal import Journal, Watcher, flat_numbers, read_log
+from .loader import Loader, LoaderConfig, micro_batches
 from .losses import LossConfig, MultiTaskLoss
 from .meter import Meter
 from .optimisation import OptimizerConfig, Schedule, clip, make_optimizer, set_rate
 from .precision import PrecisionName, autocast, make_scaler, placed
 from .randomness import seed_generators
-from .scores import Monitor, decisions, find_flags, numbers, score, weak_spots
+from .scores import Monitor, decisions, find_flags, finite_or_none, numbers, score, weak_spots
 from .validation import prepare_evaluation, run_batches
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Trainer:
         """Train to the end and return where it ended.
 
         Raises:
-            InvalidInput: The loss is not finite, or the monitored value does not exist.
+            InvalidInput: The loss is not finite, or no epoch had a monitored value.
         """
         before = self._resume()
         writes = self.folder if self.ranks.main else None
@@ -163,10 +164,14 @@ class Trainer:
         try:
             self._warn_of_cut_batches()
             self._warn_of_other_ranks(before)
+            if not self.position.finished:
+                self._warn(flat_numbers(self.data.counts))
             while not self.position.finished:
                 self._train_epoch()
                 self._validate()
                 self._checkpoint()
+            if self.position.best is None:
+                raise self.monitor.undefined()
             self._end()
         finally:
             self.journal.close()
@@ -275,8 +280,10 @@ class Trainer:
             facts = {"train": train, "val": found[1], "improved": improved}
             facts |= {"monitor": self.monitor.name, "value": value}
             self.journal.write("epoch", position.step, epoch=position.epoch, **facts)
-            for name, message in weak_spots({**train, **found[1]["decisions"]}):
-                self.journal.warn(position.step, name, message)
+            self._warn({**train, **found[1]["decisions"]})
+            if math.isnan(value):
+                message = f"{self.monitor.name} is undefined; such an epoch is not a better one"
+                self.journal.warn(position.step, "monitor_undefined", message)
             if improved:
                 self._save_best(found[1])
         patience = self.config.patience
@@ -306,7 +313,7 @@ class Trainer:
         scores = score(self.data.tasks, output, self.config.metrics)
         means = {name: finite_or_none(value) for name, value in output.means.items()}
         facts = {**output.losses, "metrics": numbers(scores), "means": means}
-        facts["decisions"] = decisions(self.data.tasks, output, scores)
+        facts["decisions"] = decisions(self.data.tasks, output, scores, original_labels(self.data))
         facts["flags"] = find_flags(self.data.tasks, output, self.config.metrics)
         return self.monitor.value(scores), facts
 
@@ -350,6 +357,10 @@ class Trainer:
         self.meter.restore(state["meter"], self.ranks.device)
         return int(state["world"])
 
+    def _warn(self, means: Mapping[str, float]) -> None:
+        for name, message in weak_spots(means):
+            self.journal.warn(self.position.step, name, message)
+
     def _warn_of_cut_batches(self) -> None:
         pieces = self.config.accumulate * self.ranks.world
         if pieces > 1 and self.model.reads_whole_batch:
@@ -381,18 +392,3 @@ class Trainer:
         else:
             self.journal.write("end", position.step, epoch=position.epoch, **facts)
         self.ranks.wait()
-
-
-def micro_batches(batch: FusionBatch, count: int) -> Iterator[FusionBatch]:
-    """Yield a batch in at most ``count`` runs of rows of nearly equal size; an empty one not."""
-    size, pieces = len(batch), min(count, len(batch))
-    if pieces == 1:
-        yield batch
-        return
-    for piece in range(pieces):
-        yield batch.take(range(size * piece // pieces, size * (piece + 1) // pieces))
-
-
-def finite_or_none(value: float) -> float | None:
-    """Return the value, or None (JSON has no infinity) where it is not finite."""
-    return value if math.isfinite(value) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ def trial_runner(sweep: Sweep, stores: Sequence[Path], runs: Path, watch: Watche
     return run
 
 
-def data_digests(sweep: Sweep, stores: Sequence[Path]) -> DigestOf:
+def data_digests(
+    sweep: Sweep, stores: Sequence[Path], tell: Callable[[str], None] = lambda message: None
+) -> DigestOf:
     """Return what names the data that a trial would be trained on today, by their content.
 
     The digest is empty where they cannot be opened; running the trial then says why. Trials that
@@ -49,6 +51,7 @@ def data_digests(sweep: Sweep, stores: Sequence[Path]) -> DigestOf:
     Args:
         sweep: What is swept.
         stores: Feature stores.
+        tell: Called before what may take long.
     """
     known: dict[str, str] = {}
 
@@ -57,7 +60,7 @@ def data_digests(sweep: Sweep, stores: Sequence[Path]) -> DigestOf:
             settings = resolve(sweep.model, sweep.dataset, stores, sweep.preset, overrides)
             name = canonical_json(settings.data.model_dump(mode="json"))
             if name not in known:
-                known[name] = open_splits(settings).digest
+                known[name] = open_splits(settings, tell).digest
             return known[name]
         except UsageError:
             # No such model or preset, for every trial.

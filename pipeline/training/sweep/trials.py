@@ -86,7 +86,7 @@ class Trial:
     """One trial.
 
     Attributes:
-        number: From 0.
+        number: From 0; what is shown counts from 1.
         settings: What it has of its own, by ``owner.key``.
         status: ``waiting``, ``done`` or ``failed``.
         error: The cause of a failure.
@@ -231,7 +231,7 @@ def table(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
         finding, mean = trial.finding, trial.mean
         rows.append(
             [
-                str(trial.number),
+                str(trial.number + 1),
                 *(str(trial.settings.get(name, "")) for name in names),
                 "–" if mean is None else f"{mean:.4f}",
                 ", ".join(f"{value:.4f}" for value in finding.values.values()) if finding else "",

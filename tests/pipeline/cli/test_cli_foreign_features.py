@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support.command import run
 from support.foreign_files import mmsa, mult, write
 from support.foreign_files_csd import small_dataset
+
+from affectflow.pipeline.cli.imported import print_imported
+from affectflow.pipeline.ingest.foreign import Imported
 
 
 def test_import_prints_what_it_did(tmp_path: Path) -> None:
@@ -29,6 +33,16 @@ def test_import_prints_what_it_did(tmp_path: Path) -> None:
     assert "warning: 1 values were not finite and are 0" in listed.stderr
     verified = run("verify", "--all", "--store", tmp_path / "s")
     assert verified.returncode == 0, verified.stdout
+
+
+def test_missing_labels_are_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = {"train": {"mood": {"None": 1200, "sad": 3}}}
+    facts = {"files": [], "features": [], "rows": 1203, "labels": labels, "notes": []}
+    facts |= {"splits": {"train": 1203}, "statuses": {}, "flags": {}}
+    print_imported(Imported("d", "samples", "f", 1, facts))
+    printed = capsys.readouterr().out
+    assert "no label 1,200, sad 3" in printed
+    assert "None" not in printed
 
 
 def test_csd_with_folds_and_export(tmp_path: Path) -> None:

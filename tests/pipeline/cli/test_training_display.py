@@ -13,12 +13,16 @@ def test_rows_left_out_and_values_made_zero_are_said(capsys: pytest.CaptureFixtu
         "splits": {"train": train, "val": {"rows": 9, "missing": {"tokens": 0}, "dropped": 0}},
         "left_out": {"bad_row": 2, "dropped": 1},
         "nonfinite_as_zero": {"tokens": {"rows": 2, "values": 5}, "regions": {"rows": 0}},
+        "residual_text": {"regions": 0.314},
     }
     with display(quiet=False) as watch:
+        watch({"kind": "preparing", "step": 0, "message": "preparing regions: …"})
         watch({"kind": "data", "step": 0, "counts": counts})
     assert capsys.readouterr().err.splitlines() == [
+        "preparing regions: …",
         "train: 1,200 samples, 3 without regions, 3 dropped for that",
         "val: 9 samples",
         "left out: bad_row 2, dropped 1",
         "tokens: 5 values in 2 rows were not finite and are 0",
+        "regions: inpainting left 31.4% of the text area, mean over painted pictures",
     ]

@@ -104,6 +104,7 @@ def test_each_reading_of_test_is_written_down_before_it_happens(
     record = json.loads((run / "run.json").read_text("utf-8"))
     assert record["test_access"]["count"] == 2
     assert [entry["seeds"] for entry in accesses(run)] == [["1", "2"]] * 2
+    assert [entry["decisions"] for entry in accesses(run)] == ["argmax"] * 2
 
 
 def test_val_does_not_open_test(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +159,7 @@ def test_thresholds_are_tuned_on_val_and_said(run: Path) -> None:
     assert scores["thresholds"]["split"] == "val"
     assert set(scores["thresholds"]["values"]) == {"mood", "themes"}
     assert found.to_json()["thresholds"] == "macro_f1"
+    assert [entry["decisions"] for entry in accesses(run)] == ["macro_f1"]
     said = "Binary decisions (mood, themes): by thresholds tuned on val for macro_f1, per seed."
     assert said in (run / "table-test.md").read_text("utf-8")
     with pytest.raises(ConfigError, match="say nothing"):

@@ -83,6 +83,15 @@ def test_the_graph_of_a_whole_split_is_the_one_evaluated(tmp_path: Path) -> None
     assert not np.allclose(found[:5], piece, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("policy", ["running", "single"])
+def test_neighbours_of_a_bank_are_said(tmp_path: Path, policy: str) -> None:
+    changes = {"cmrl": {"scope": "bank", "bank_size": 8}, "eval": {"batch_policy": policy}}
+    run = run_of(tmp_path, "mm_orient", "paper_figure", changes, {"e_txt": "clip_image"})
+    words = run.batch_policy(run.load("1").model)
+    assert words.startswith(f"eval.batch_policy={policy}, batches of 5")
+    assert words.endswith("neighbours from the training bank") == (policy == "running")
+
+
 def test_attention_is_among_the_counted_operations(tmp_path: Path) -> None:
     widths = {"width": 4, "heads": 2, "levels": 1, "min_self_levels": 1, "layout": "padded"}
     run = run_of(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from support.training_stores import (
 
 from affectflow.models.batch import InputSpec, Task
 from affectflow.pipeline.errors import ConfigError, StoreError
+from affectflow.pipeline.training import data as data_module
 from affectflow.pipeline.training.data import DataConfig, open_data
 
 
@@ -46,6 +48,28 @@ def test_what_was_opened(plain: Path) -> None:
     assert data.counts["splits"]["val"]["rows"] == len(data.split("val")) == 4
     assert data.fingerprints["tokens"]["fingerprint"] == "0123456789abcdef"
     assert str(plain) not in str(data.fingerprints)
+
+
+def test_the_first_opening_of_large_features_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_store(tmp_path)
+    config = DataConfig(dataset="mini", stores=(str(tmp_path),))
+    told: list[str] = []
+
+    def opening() -> list[str]:
+        told.clear()
+        open_data(config, ROLES, frozenset(), ("train", "val"), tell=told.append)
+        return [line.partition(":")[0] for line in told]
+
+    sizes = (tmp_path / "features" / "mini" / "bert").glob("*/*.parquet")
+    monkeypatch.setattr(data_module, "TOLD_BYTES", sum(path.stat().st_size for path in sizes) - 1)
+    assert "preparing tokens" in opening()
+    # Now it is known.
+    assert opening() == []
+    monkeypatch.setattr(data_module, "TOLD_BYTES", 1 << 20)
+    shutil.rmtree(tmp_path / "cache")
+    assert opening() == []
 
 
 def test_labels_of_test_are_nowhere(tmp_path: Path) -> None:

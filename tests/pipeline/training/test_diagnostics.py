@@ -20,7 +20,7 @@ HEALTHY = {
     "graph/ii/isolated": 0.2,
     "graph/ii/mean_degree": 12.0,
     "graph/jaccard": 0.3,
-    "residual_text": 0.1,
+    "residual_text/regions": 0.1,
     "predictions/humour/largest_share": 0.6,
     "gradient/task/humour": 0.02,
     "loss": 1.2,
@@ -43,7 +43,7 @@ def test_a_healthy_model_gives_no_warning() -> None:
         ("graph/ti/density", 0.7, "Graph ti joins 70%"),
         ("graph/jaccard", 0.97, "nearly the same edges"),
         ("graph/jaccard", 0.001, "share next to no edge"),
-        ("residual_text", 0.4, "leaves 40% of the text"),
+        ("residual_text/regions", 0.4, "leaves on average 40% of the text area in the painted"),
         ("predictions/humour/largest_share", 1.0, "head of humour predicts one class only"),
         ("gradient/task/humour", 0.0, "loss of humour gives no gradient"),
         ("loss", float("nan"), "loss is nan"),
@@ -67,7 +67,7 @@ def test_each_rule_fires_alone(name: str, value: float, words: str) -> None:
         ("hima/tokens/stage2/max_weight", 0.9),
         ("graph/ii/isolated", 0.9),
         ("graph/ii/density", 0.5),
-        ("residual_text", 0.25),
+        ("residual_text/regions", 0.25),
     ],
 )
 def test_limits_themselves_are_fine(name: str, value: float) -> None:
@@ -84,7 +84,7 @@ def test_context_is_told() -> None:
         "val/predictions/humour/accuracy": 0.612,
         "val/predictions/humour/majority": 0.613,
     }
-    assert "(accuracy 61.2%, the most frequent class alone 61.3%)" in diagnose(means)[0]
+    assert "(accuracy 61.2%, the most frequent class of train alone 61.3%)" in diagnose(means)[0]
 
 
 def test_shares_of_predicted_classes() -> None:

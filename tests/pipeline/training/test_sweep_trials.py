@@ -17,6 +17,7 @@ from affectflow.pipeline.training.sweep.trials import (
     markdown,
     ranked,
     read_trials,
+    table,
 )
 
 
@@ -50,6 +51,8 @@ def test_trials_are_ranked_by_their_mean_on_val(tmp_path: Path) -> None:
     assert [trial.settings["optimizer.lr"] for trial in trials] == [0.1, 0.3, 0.2]
     assert [trial.number for trial in ranked(trials)] == [1, 2, 0]
     assert ranked(trials)[0].mean == pytest.approx(0.6)
+    # What is shown counts from 1, as "trial 1 of 3" does.
+    assert [row[0] for row in table(trials)[1]] == ["2", "3", "1"]
 
 
 def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from support.fusion_data import make_data, make_split
 from support.toy_training import EVERYTHING, losses, silent, tensors, train
 
 from affectflow.pipeline.errors import InvalidInput
+from affectflow.pipeline.evaluation.baselines import constant_results
 from affectflow.pipeline.training.journal import Journal, read_log
 from affectflow.pipeline.training.scores import Monitor
 
@@ -198,6 +199,7 @@ def test_equal_values_are_told_apart_by_the_loss() -> None:
     assert not monitor.better(0.2, 1.0, 0.2, 1.0)
     assert not monitor.better(0.1, 0.5, 0.2, 1.0)
     assert monitor.better(0.3, 2.0, 0.2, 1.0)
+    assert not monitor.better(np.nan, 0.1, None, 0.0)
 
 
 def test_a_diverged_loss_is_a_readable_error(tmp_path: Path) -> None:
@@ -211,8 +213,29 @@ def test_a_diverged_loss_is_a_readable_error(tmp_path: Path) -> None:
 def test_an_undefined_monitor_is_a_readable_error(tmp_path: Path) -> None:
     data = make_data()
     data.splits["val"].labels["strength"][:] = np.nan
-    with pytest.raises(InvalidInput, match="val/strength/mae is undefined"):
-        train(tmp_path, data, monitor="val/strength/mae")
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match=r"val/strength/mae is undefined .* every epoch"):
+            train(tmp_path, data, monitor="val/strength/mae")
+    assert len(epochs(tmp_path)) == 3
+    assert not (tmp_path / "best").exists()
+
+
+def test_an_epoch_without_a_value_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The predictions of the first two epochs and the fourth are as good as all the same.
+    values = iter([np.nan, np.nan, 0.3, np.nan, 0.2, np.nan])
+    monkeypatch.setattr(Monitor, "value", lambda self, scores: next(values))
+    schedule = {"schedule": "plateau", "plateau_patience": 9}
+    position = train(tmp_path, epochs=9, patience=3, monitor="val/mean/corr", optimizer=schedule)
+    assert (position.best, position.best_epoch, position.epoch) == (0.3, 3, 6)
+    assert [entry["value"] for entry in epochs(tmp_path)] == [None, None, 0.3, None, 0.2, None]
+    warned = [entry for entry in read_log(tmp_path) if entry["kind"] == "warning"]
+    assert [e["message"] for e in warned if e["name"] == "monitor_undefined"] == [
+        "val/mean/corr is undefined; such an epoch is not a better one"
+    ]
+    state = json.loads((tmp_path / "last" / "state.json").read_text("utf-8"))
+    assert state["schedule"]["best"] == 0.3
 
 
 def test_batches_without_any_label_change_no_weight(tmp_path: Path) -> None:
@@ -246,9 +269,15 @@ def test_gradient_norms_and_diagnostics_are_logged_per_epoch(tmp_path: Path) -> 
 def test_a_head_that_says_one_class_is_warned_about(tmp_path: Path) -> None:
     data = make_data()
     data.splits["train"].labels["mood"][:] = 1
+    # What is most frequent on val is another class, and no baseline that could be known.
+    data.splits["val"].labels["mood"][:] = [2, 1, 2, 2] * (len(data.splits["val"]) // 4)
     train(tmp_path, data, epochs=3, patience=0, optimizer={"lr": 0.1})
-    share = epochs(tmp_path)[-1]["val"]["decisions"]["predictions/mood/largest_share"]
-    assert share == 1
+    found = epochs(tmp_path)[-1]["val"]["decisions"]
+    assert found["predictions/mood/largest_share"] == 1
+    first = constant_results(data.tasks, data.splits["train"].labels, data.splits["val"].labels)[
+        "mood"
+    ]["accuracy"]
+    assert found["predictions/mood/majority"] == first == 0.25
     warned = [entry["message"] for entry in read_log(tmp_path) if entry["kind"] == "warning"]
     assert any("head of mood predicts one class only (accuracy" in message for message in warned)
 
