@@ -88,7 +88,8 @@ class Ours(Base):
         training_store.write_store(self.folder, self.rows, self.shape)
 
     def open(self) -> None:
-        from affectflow.pipeline.training.data import DataConfig, open_data
+        from affectflow.pipeline.training.data import DataConfig
+        from affectflow.pipeline.training.opening import open_data
 
         settings: dict[str, Any] = {"dtype": self._dtype, "stores": (str(self.folder),)}
         config = DataConfig(dataset=training_store.DATASET, **settings)

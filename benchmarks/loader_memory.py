@@ -108,8 +108,9 @@ def train(folder: Path) -> dict[str, Any]:
     """Train one epoch and return times and resident memory of this process."""
     import torch
 
-    from affectflow.pipeline.training.data import DataConfig, open_data
+    from affectflow.pipeline.training.data import DataConfig
     from affectflow.pipeline.training.loader import Loader, LoaderConfig
+    from affectflow.pipeline.training.opening import open_data
 
     torch.set_num_threads(1)
     memory = _Memory()

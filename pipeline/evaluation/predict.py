@@ -19,8 +19,9 @@ from ..store.reader import list_outputs
 from ..store.spec import differences
 from ..training.assemble import find_samples
 from ..training.checkpoint import LoadedRun
-from ..training.data import DataConfig, TrainingData, open_data
+from ..training.data import DataConfig, TrainingData
 from ..training.metrics.results import Array
+from ..training.opening import open_data
 from .predictions import Predictions
 from .thresholds import Thresholds, apply_thresholds
 from .trained import TrainedRun

@@ -17,8 +17,9 @@ from ..extractors._device import DeviceName, pick_device
 from ..store.api import open_store
 from ..training.assemble import find_samples
 from ..training.checkpoint import LoadedRun, load_run
-from ..training.data import DataConfig, TrainingData, open_data
+from ..training.data import DataConfig, TrainingData
 from ..training.loader import Loader, LoaderConfig
+from ..training.opening import open_data
 from ..training.precision import placed
 from ..training.run_folder import RunFolder
 from ..training.validation import SplitOutput, prepare_evaluation, run_batches

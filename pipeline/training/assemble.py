@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +23,9 @@ from ..store.samples_view import SamplesView
 from ..store.view import View
 from .buffers import BufferPool
 from .column import Column
+from .data import DataConfig, SplitData
 from .labels import choose_tasks, read_labels
 from .sources import Source
-
-if TYPE_CHECKING:
-    from .data import DataConfig, SplitData
 
 LEFT_OUT = ("bad_row", "duplicate_row", "dropped")
 """Statuses of samples that are no rows of any split."""
@@ -180,8 +178,6 @@ class _Builder:
         Raises:
             StoreError: It has no rows.
         """
-        from .data import SplitData
-
         rows, orphans = self._rows(name)
         names = self._universe.keys
         found = {role: item.find(rows, names) for role, item in self._located.items()}

@@ -16,9 +16,10 @@ from affectflow.models.batch import FusionModel
 
 from ..errors import AffectflowError, ConfigError
 from . import distributed
-from .data import TrainingData, open_data
+from .data import TrainingData
 from .distributed import Ranks
 from .journal import Watcher
+from .opening import open_data
 from .randomness import INITIAL, seed_generators
 from .run_folder import RunFolder, feature_warnings, parameter_counts
 from .scores import Monitor, check_monitor

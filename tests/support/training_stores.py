@@ -20,7 +20,8 @@ from affectflow.pipeline.records import Failure, FeatureSpec
 from affectflow.pipeline.store.layout import SPEC_NAME, read_json, write_json
 from affectflow.pipeline.store.samples import SamplesTable
 from affectflow.pipeline.store.writer import ShardWriter, commit_path
-from affectflow.pipeline.training.data import DataConfig, TrainingData, open_data
+from affectflow.pipeline.training.data import DataConfig, TrainingData
+from affectflow.pipeline.training.opening import open_data
 
 TOKENS = FeatureSpec("bert", "text", (None, 6))
 REGIONS = FeatureSpec("regions", "image", (5, 3), compression="zstd")

@@ -19,7 +19,7 @@ from affectflow.pipeline.evaluation.against import compare_runs
 from affectflow.pipeline.evaluation.evaluate import Evaluation, evaluate_run
 from affectflow.pipeline.evaluation.predictions import read_predictions
 from affectflow.pipeline.evaluation.trained import TrainedRun
-from affectflow.pipeline.training.data import open_data
+from affectflow.pipeline.training.opening import open_data
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from support.training_stores import (
 
 from affectflow.models.batch import InputSpec, Task
 from affectflow.pipeline.errors import ConfigError, StoreError
-from affectflow.pipeline.training import data as data_module
-from affectflow.pipeline.training.data import DataConfig, open_data
+from affectflow.pipeline.training.data import DataConfig
+from affectflow.pipeline.training.opening import open_data
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +63,11 @@ def test_the_first_opening_of_large_features_is_told(
         return [line.partition(":")[0] for line in told]
 
     sizes = (tmp_path / "features" / "mini" / "bert").glob("*/*.parquet")
-    monkeypatch.setattr(data_module, "TOLD_BYTES", sum(path.stat().st_size for path in sizes) - 1)
+    monkeypatch.setattr(opening, "TOLD_BYTES", sum(path.stat().st_size for path in sizes) - 1)
     assert "preparing tokens" in opening()
     # Now it is known.
     assert opening() == []
-    monkeypatch.setattr(data_module, "TOLD_BYTES", 1 << 20)
+    monkeypatch.setattr(opening, "TOLD_BYTES", 1 << 20)
     shutil.rmtree(tmp_path / "cache")
     assert opening() == []
 

@@ -19,8 +19,8 @@ from affectflow.models.batch import InputSpec
 from affectflow.pipeline.errors import AffectflowError, ConfigError, StoreError, UsageError
 from affectflow.pipeline.records import FeatureSpec
 from affectflow.pipeline.training.checkpoint import load_run
-from affectflow.pipeline.training.data import open_data
 from affectflow.pipeline.training.experiment import Outcome, train
+from affectflow.pipeline.training.opening import open_data
 from affectflow.pipeline.training.presets import PRESETS, default_preset
 from affectflow.pipeline.training.run_folder import RunFolder
 from affectflow.pipeline.training.settings import Settings, resolve

@@ -18,7 +18,8 @@ CHILD = """
 import json, sys
 import psutil, torch
 from affectflow.pipeline.store import whole
-from affectflow.pipeline.training.data import DataConfig, open_data
+from affectflow.pipeline.training.data import DataConfig
+from affectflow.pipeline.training.opening import open_data
 from affectflow.pipeline.training.loader import Loader, LoaderConfig
 
 whole.MAPPED_BYTES = 0

@@ -13,7 +13,7 @@ from support.training_stores import make_store, rows_of
 from affectflow.pipeline.errors import StoreError, UsageError
 from affectflow.pipeline.evaluation.access import test_accesses as accesses
 from affectflow.pipeline.training import experiment
-from affectflow.pipeline.training.data import open_data
+from affectflow.pipeline.training.opening import open_data
 from affectflow.pipeline.training.sweep.run import data_digests, trial_runner
 from affectflow.pipeline.training.sweep.space import make_space
 from affectflow.pipeline.training.sweep.trials import Sweep, Sweeping, Trial
