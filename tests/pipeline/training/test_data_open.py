@@ -57,19 +57,19 @@ def test_the_first_opening_of_large_features_is_told(
     config = DataConfig(dataset="mini", stores=(str(tmp_path),))
     told: list[str] = []
 
-    def opening() -> list[str]:
+    def opened_again() -> list[str]:
         told.clear()
         open_data(config, ROLES, frozenset(), ("train", "val"), tell=told.append)
         return [line.partition(":")[0] for line in told]
 
     sizes = (tmp_path / "features" / "mini" / "bert").glob("*/*.parquet")
     monkeypatch.setattr(opening, "TOLD_BYTES", sum(path.stat().st_size for path in sizes) - 1)
-    assert "preparing tokens" in opening()
+    assert "preparing tokens" in opened_again()
     # Now it is known.
-    assert opening() == []
+    assert opened_again() == []
     monkeypatch.setattr(opening, "TOLD_BYTES", 1 << 20)
     shutil.rmtree(tmp_path / "cache")
-    assert opening() == []
+    assert opened_again() == []
 
 
 def test_labels_of_test_are_nowhere(tmp_path: Path) -> None:
