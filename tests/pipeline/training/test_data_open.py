@@ -21,6 +21,7 @@ from support.training_stores import (
 
 from affectflow.models.batch import InputSpec, Task
 from affectflow.pipeline.errors import ConfigError, StoreError
+from affectflow.pipeline.training import opening
 from affectflow.pipeline.training.data import DataConfig
 from affectflow.pipeline.training.opening import open_data
 
