@@ -69,7 +69,7 @@ def dispersion(residual: Signal, instants: Instants, *, strict: bool) -> Signal:
     period around the instant leaves the recording.
 
     Args:
-        residual: Residual of order 18, ``(L,)``.
+        residual: Residual of order 18, ``(L,)``; NaN counts as 0.
         instants: Closure instants ``(G,)``.
         strict: Distances count from one sample before the instant, as in the original.
     """
@@ -91,7 +91,8 @@ def dispersion(residual: Signal, instants: Instants, *, strict: bool) -> Signal:
 def _block_dispersion(residual: Signal, instants: Instants, half: Instants, early: int) -> Signal:
     low = max(0, int((instants - half).min()) - _REACH)
     high = min(len(residual), int((instants + half).max()) + 1 + _REACH)
-    part = np.asarray(residual[low:high])
+    # Frames without energy, NaN in strict mode, count as zeros; a transform would spread them.
+    part = np.nan_to_num(residual[low:high])
     size = scipy.fft.next_fast_len(len(part) + 2 * _REACH, real=True)
     filtered = scipy.fft.irfft(scipy.fft.rfft(part, size) * _resized(size), size, axis=1)[
         :, _REACH : _REACH + len(part)
@@ -128,7 +129,7 @@ def _long_dispersion(residual: Signal, instant: int, half: int, early: int) -> f
         first, last = low + start, low + stop
         before = max(0, first - _REACH)
         part = np.zeros(8192)
-        sound = residual[before : min(len(residual), last + _REACH)]
+        sound = np.nan_to_num(residual[before : min(len(residual), last + _REACH)])
         part[before - first + _REACH :][: len(sound)] = sound
         filtered = scipy.fft.irfft(scipy.fft.rfft(part) * _resized(8192), 8192, axis=1)
         own = filtered[:, 2 * _REACH : 2 * _REACH + last - first]
