@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.spoken import glide
 
-from affectflow.pipeline.extractors.covarep import harmonics, residual
+from affectflow.pipeline.extractors.covarep import harmonics, residual, wavelets
 from affectflow.pipeline.extractors.covarep.analysis import Analysis, Settings, analyse
 from affectflow.pipeline.extractors.covarep.columns import GROUPS, num_frames
 
@@ -147,3 +147,16 @@ def test_of_a_window_longer_than_the_transform_the_first_part_is_used() -> None:
     # Phases refer to the centre all the same.
     turn = np.exp(2j * np.pi * np.arange(2049) * half / 4096)
     np.testing.assert_allclose(found, np.fft.rfft(part) * turn, atol=1e-9 * np.abs(found).max())
+
+
+def test_bands_are_zero_where_the_wavelet_meets_zeros_alone() -> None:
+    signal = np.random.default_rng(6).standard_normal(20_000)
+    signal[5000:9000] = 0.0
+    slope = wavelets.peak_slope(signal, strict=True)
+    centres = 320 + 160 * np.arange(len(slope))
+    within = (centres - 320 > 5000 + 1000) & (centres + 320 < 9000 - 1000)
+    beside = (centres + 320 < 5000) | (centres - 320 > 9000)
+    assert within.any()
+    assert np.isnan(slope[within]).all()
+    assert np.isfinite(slope[beside]).all()
+    assert np.isfinite(wavelets.peak_slope(signal, strict=False)).all()

@@ -96,6 +96,12 @@ def test_strict_follows_the_original_through_digital_silence(name: str) -> None:
     for place in range(25):
         pairs = theirs["mcep_raw"][:, place], ours["mcep_raw"][:, place]
         assert np.corrcoef(*pairs)[0, 1] >= 0.999
+    slope, own = theirs["peakslope_raw"][:, 1], ours["peakslope_raw"]
+    np.testing.assert_array_equal(np.isinf(own), np.isinf(slope))
+    # One frame at the edge of a gap holds the tail of a wavelet below any rounding.
+    steady = np.isfinite(slope)
+    own = np.nan_to_num(own)
+    assert np.count_nonzero(~np.isclose(own[steady], slope[steady], atol=1e-3)) <= 1
     wanted = theirs["features"][:, 41:60]
     assert np.cos(wanted - pair.ours.features[:, 41:60]).mean(axis=0).min() >= 0.99
 
