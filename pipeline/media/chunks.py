@@ -1,4 +1,4 @@
-"""Whether a WAV or AIFF file holds the samples its header promises.
+"""Whether a WAV, AIFF, AU or W64 file holds the samples its header promises.
 
 libsndfile takes what there is, so that half a recording would look like a short one.
 """
@@ -17,6 +17,10 @@ _SAMPLES = (b"data", b"SSND")
 # Sizes from here on, and 0, stand for "unknown" in the headers of writers that cannot go back.
 _UNKNOWN = 0x7FFF_F000
 _MAX_CHUNKS = 1000
+# AU: marker and byte order. W64: what every identifier ends with, and that of the file in full.
+_AU_ORDER = {b".snd": ">", b"dns.": "<"}
+_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_W64_FILE = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 
 
 def missing_bytes(path: Path) -> tuple[int, int] | None:
@@ -29,18 +33,44 @@ def missing_bytes(path: Path) -> tuple[int, int] | None:
     """
     with open(path, "rb") as file:
         end = os.fstat(file.fileno()).st_size
-        for start, size in _sample_chunks(file, end):
+        for start, size in _promised(file, end):
             if start + size > end:
                 return start + size - end, size
     return None
 
 
-def _sample_chunks(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
+def _promised(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
     """Yield where samples start and how many bytes they are by the header."""
-    head = file.read(12)
-    order = _ORDER.get(head[:4])
-    if order is None or len(head) < 12:
+    head = file.read(16)
+    if len(head) < 12:
         return
+    if head[:4] in _AU_ORDER:
+        start, size = struct.unpack(_AU_ORDER[head[:4]] + "II", head[4:12])
+        if 0 < size < _UNKNOWN:
+            yield start, size
+    elif head == _W64_FILE:
+        yield from _w64_chunks(file, end)
+    elif head[:4] in _ORDER:
+        yield from _sample_chunks(file, end, _ORDER[head[:4]])
+
+
+def _w64_chunks(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
+    # Sizes count the 24 bytes of identifier and size; chunks begin at multiples of eight.
+    start = 40
+    for _ in range(_MAX_CHUNKS):
+        file.seek(start)
+        head = file.read(24)
+        if len(head) < 24 or start >= end:
+            return
+        size = int(struct.unpack("<Q", head[16:])[0]) - 24
+        if head[:16] == b"data" + _W64_TAIL:
+            if 0 < size < 1 << 62:
+                yield start + 24, size
+            return
+        start += 24 + -(-max(size, 0) // 8) * 8
+
+
+def _sample_chunks(file: BinaryIO, end: int, order: str) -> Iterator[tuple[int, int]]:
     start, long_size = 12, 0
     for _ in range(_MAX_CHUNKS):
         file.seek(start)

@@ -140,6 +140,7 @@ class ClipReader:
 def _check(clip: Clip, sample: Sample) -> None:
     start, end = clip.samples()
     if start >= end:
-        interval = f"{sample.start_s or 0.0:g} s to {sample.end_s or math.inf:g} s"
+        stop = "its end" if sample.end_s is None else f"{sample.end_s:g} s"
+        interval = f"{sample.start_s or 0.0:g} s to {stop}"
         message = f"'{sample.audio}' lasts {clip.recording.seconds:.3f} s, the sample is {interval}"
         raise RowError("clip_outside_recording", message, "correct start_s and end_s")

@@ -8,7 +8,7 @@ interpolated across unvoiced gaps and are marked invalid there.
 
 Two modes: ``default`` corrects the defects of the original, ``strict_covarep`` reproduces its
 numbers. Where the original's F0 is a whole hertz chosen on bins one too low, the default delivers
-it refined by half a hertz at most (see `pitch`); every other column is computed from the whole
+it refined by 7/16 Hz at most (see `pitch`); every other column is computed from the whole
 hertz in both modes. ``creak`` is a quantity of its own in both, see `creak`. Columns follow the
 publications named in the files of this folder; Degottex, Kane, Drugman, Raitio, Scherer, COVAREP: a
 collaborative voice analysis repository for speech technologies, ICASSP 2014.
@@ -112,7 +112,7 @@ class Extractor(BaseStage[Config, Speech]):
     """Speech to voice quality, pitch, envelope and phase columns."""
 
     NAME = "covarep"
-    VERSION = 2
+    VERSION = 3
     LIBRARIES = ("numpy", "scipy", "soundfile")
     CITATION = "Degottex et al. 2014, COVAREP"
 

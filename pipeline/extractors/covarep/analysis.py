@@ -275,8 +275,7 @@ class _Run:
                 batch, conjugated=settings.rd_version == "1.4.2"
             )
         with self._timed("mcep"):
-            level = harmonics.log_level(batch.power[:, :: settings.envelope_step])
-            rows.mcep[low:high] = envelope.mel_cepstra(level, batch.f0)
+            rows.mcep[low:high] = _mel_cepstra(batch, settings.envelope_step)
             release(rows.mcep)
         with self._timed("hmpd"):
             generator = np.random.default_rng([settings.seed, low]) if self.strict else None
@@ -313,6 +312,17 @@ class _Rows:
         self.rd, self.confidence = np.zeros(count), np.zeros(count)
         self.mcep = allocate((count, envelope.ORDER + 1), on_disk)
         self.distortion = allocate((count, hmpd.BINS), on_disk, np.float32)
+
+
+def _mel_cepstra(frames: harmonics.Frames, step: int) -> Signal:
+    """Return MCEP ``(B, 25)`` of every ``step``-th bin, or of all where the order needs them."""
+    result = np.zeros((len(frames.f0), envelope.ORDER + 1))
+    long = envelope.envelope_order(frames.f0) > frames.power[:, ::step].shape[1] - 2
+    for members, stride in ((np.flatnonzero(~long), step), (np.flatnonzero(long), 1)):
+        if len(members):
+            level = harmonics.log_level(frames.power[members, ::stride])
+            result[members] = envelope.mel_cepstra(level, frames.f0[members])
+    return result
 
 
 def _wrap(angle: Signal) -> Signal:

@@ -30,7 +30,8 @@ _TERMS = 7
 _TOLERANCE = 0.01
 _GOLDEN = 0.5 * (3.0 - np.sqrt(5.0))
 _ROUNDS = 60
-# Harmonics with DC of a frame at 50 Hz, and of the lowest pitch that is fitted at all.
+# Harmonics with DC of a frame at 50 Hz, and the most that are fitted with the matrix of all
+# minimum phases; only frames at 1 Hz, of strict mode, have more.
 _USUAL = 161
 _LARGEST = 1024
 
@@ -108,14 +109,23 @@ def _minimum_phase_terms(count: int) -> Signal:
     return terms
 
 
+def _minimum_phase_part(level: Signal) -> Signal:
+    """Return `_differences` of the minimum phases of log amplitudes ``(B, n)``."""
+    count = level.shape[1]
+    if count <= _LARGEST:
+        return np.asarray(level @ _minimum_phase_terms(count))
+    held = np.concatenate([level[:, 1:2], level[:, 1:-1], level[:, -2:-1]], axis=1)
+    return _differences(minimum_phase(held))
+
+
 def _differences(phase: Signal) -> Signal:
     return phase[:, 2 : _TERMS + 2] - phase[:, 1 : _TERMS + 1] - phase[:, 1:2]
 
 
-@functools.lru_cache(maxsize=2)
-def _model(conjugated: bool) -> tuple[Signal, Signal]:
+@functools.lru_cache(maxsize=4)
+def _model(conjugated: bool, count: int) -> tuple[Signal, Signal]:
     """Return phase differences ``(R, 7)`` and log amplitudes ``(R, n)`` of G over the grid."""
-    spectrum = lf_spectrum(_GRID, np.arange(_LARGEST))
+    spectrum = lf_spectrum(_GRID, np.arange(count))
     sign = -1.0 if conjugated else 1.0
     level = np.log(np.maximum(np.abs(spectrum), 1e-300))
     return _differences(sign * np.angle(spectrum[:, : _TERMS + 2])), level
@@ -124,8 +134,8 @@ def _model(conjugated: bool) -> tuple[Signal, Signal]:
 @functools.lru_cache(maxsize=512)
 def _table(count: int, conjugated: bool) -> Signal:
     """Return P_(k+1) - P_k - P_1 of the model, k = 1 to 7, over the grid of Rd, ``(R, 7)``."""
-    phase, level = _model(conjugated)
-    return np.unwrap(phase - level[:, :count] @ _minimum_phase_terms(count), axis=0)
+    phase, level = _model(conjugated, max(count, _LARGEST))
+    return np.unwrap(phase - _minimum_phase_part(level[:, :count]), axis=0)
 
 
 def prepare(conjugated: bool) -> None:
@@ -144,15 +154,14 @@ def estimate(frames: Frames, *, conjugated: bool) -> tuple[Signal, Signal]:
     rd, confidence = np.zeros(len(frames.f0)), np.zeros(len(frames.f0))
     highest = np.floor(RATE / 2 / np.maximum(frames.spacing, 1.0)).astype(np.int64)
     counts = 1 + np.minimum(frames.count, highest)
-    used = np.flatnonzero(~frames.silent & (counts >= _TERMS + 2) & (counts <= _LARGEST))
+    used = np.flatnonzero(~frames.silent & (counts >= _TERMS + 2))
     if len(used) == 0:
         return rd, confidence
     sizes, which = np.unique(counts[used], return_inverse=True)
     measured = _differences(frames.phase[used, : _TERMS + 2])
     for place, size in enumerate(sizes):
         rows = np.flatnonzero(which == place)
-        terms = _minimum_phase_terms(int(size))
-        measured[rows] -= frames.log_amplitude[used[rows], :size] @ terms
+        measured[rows] -= _minimum_phase_part(frames.log_amplitude[used[rows], :size])
     tables = np.stack([_table(int(size), conjugated) for size in sizes])
     rd[used], error = _search(measured, tables, which)
     confidence[used] = 1 - np.sqrt(error) / np.pi

@@ -128,10 +128,9 @@ def _spectra(
         members = np.flatnonzero(half == size)
         rows = gather(signal, centres[members] - size, 2 * int(size) + 1)
         rows *= _window(int(size))
-        reach = min(int(size), BINS // 2 - 1)
-        middle = int(size)
-        buffer[members, : reach + 1] = rows[:, middle : middle + reach + 1]
-        buffer[members, BINS - reach :] = rows[:, middle - reach : middle]
+        # Of a window longer than the transform, in strict mode at 1 Hz, the first part is used.
+        place = (np.arange(min(rows.shape[1], BINS)) - int(size)) % BINS
+        buffer[members[:, None], place] = rows[:, : len(place)]
     spectrum: NDArray[np.complex128] = scipy.fft.rfft(buffer, axis=1)
     return spectrum
 

@@ -13,7 +13,7 @@ import scipy.fft
 import scipy.signal
 from numpy.typing import NDArray
 
-from .blocks import allocate, gather, release, spans, zero_phase
+from .blocks import SAMPLES, allocate, gather, release, spans, zero_phase
 from .columns import RATE
 
 Signal = NDArray[np.float64]
@@ -92,9 +92,26 @@ def residuals(
             frames = _filtered(spectrum, lags[:, : order + 1], energy, strict)
             _overlap_add(result, int(batch[0]), frames)
         release(signal, *results, *([] if model is None else [model]))
-    for result in results:
+    for order, result in zip(orders, results, strict=True):
+        _silence(result, signal, order)
         _normalise(result)
     return results
+
+
+def _silence(result: Signal, signal: Signal, order: int) -> None:
+    """Set to 0 what follows from zeros alone, where a transform leaves rounding errors.
+
+    Closure instants are the first of the largest values, which zeros share.
+    """
+    for low, high in spans(len(signal), SAMPLES):
+        before = min(low, order)
+        heard = np.cumsum(np.asarray(signal[low - before : high]) != 0)
+        # Sounds within the last order + 1 samples; there are none before the recording.
+        earlier = np.concatenate([np.zeros(order + 1 - before, heard.dtype), heard])
+        silent = heard[before:] == earlier[: high - low]
+        part = result[low:high]
+        part[silent & ~np.isnan(part)] = 0.0
+        release(signal, result)
 
 
 def _spectra(signal: Signal, starts: NDArray[np.int64]) -> NDArray[np.complex128]:

@@ -28,6 +28,9 @@ FRAME = 640
 FLOOR = 1e-8
 # The Gaussian of the wavelet is below 1e-13 beyond eight of its widths.
 _REACH = 8 * SLOPE_SCALES[-1]
+# As it is defined it reaches this far, and is exactly zero beyond so many widths.
+_LONG_REACH = 1000
+_UNDERFLOW = 38
 _BLOCK = 8192 - 2 * _REACH
 _ROWS = 4096
 # Maxima are looked for this far from an instant in steady voice; and where they are looked for
@@ -69,7 +72,7 @@ def dispersion(residual: Signal, instants: Instants, *, strict: bool) -> Signal:
     period around the instant leaves the recording.
 
     Args:
-        residual: Residual of order 18, ``(L,)``.
+        residual: Residual of order 18, ``(L,)``; NaN counts as 0.
         instants: Closure instants ``(G,)``.
         strict: Distances count from one sample before the instant, as in the original.
     """
@@ -91,7 +94,8 @@ def dispersion(residual: Signal, instants: Instants, *, strict: bool) -> Signal:
 def _block_dispersion(residual: Signal, instants: Instants, half: Instants, early: int) -> Signal:
     low = max(0, int((instants - half).min()) - _REACH)
     high = min(len(residual), int((instants + half).max()) + 1 + _REACH)
-    part = np.asarray(residual[low:high])
+    # Frames without energy, NaN in strict mode, count as zeros; a transform would spread them.
+    part = np.nan_to_num(residual[low:high])
     size = scipy.fft.next_fast_len(len(part) + 2 * _REACH, real=True)
     filtered = scipy.fft.irfft(scipy.fft.rfft(part, size) * _resized(size), size, axis=1)[
         :, _REACH : _REACH + len(part)
@@ -128,7 +132,7 @@ def _long_dispersion(residual: Signal, instant: int, half: int, early: int) -> f
         first, last = low + start, low + stop
         before = max(0, first - _REACH)
         part = np.zeros(8192)
-        sound = residual[before : min(len(residual), last + _REACH)]
+        sound = np.nan_to_num(residual[before : min(len(residual), last + _REACH)])
         part[before - first + _REACH :][: len(sound)] = sound
         filtered = scipy.fft.irfft(scipy.fft.rfft(part) * _resized(8192), 8192, axis=1)
         own = filtered[:, 2 * _REACH : 2 * _REACH + last - first]
@@ -164,7 +168,10 @@ def peak_slope(signal: Signal, *, strict: bool) -> Signal:
     parts = len(signal) // HOP
     maxima = np.zeros((len(SLOPE_SCALES), parts))
     for start, filtered in bands(signal, SLOPE_SCALES):
-        _raise_maxima(maxima, start, np.abs(filtered))
+        magnitude = np.abs(filtered)
+        if strict:
+            _silence(magnitude, signal, start)
+        _raise_maxima(maxima, start, magnitude)
     # Octave 1 is the lowest band, scale 64.
     octaves = np.arange(len(SLOPE_SCALES), 0, -1, dtype=np.float64)
     weights = (octaves - octaves.mean()) / ((octaves - octaves.mean()) ** 2).sum()
@@ -177,6 +184,17 @@ def peak_slope(signal: Signal, *, strict: bool) -> Signal:
             level = np.log10(largest if strict else np.maximum(largest, FLOOR))
             slope[low:high] = weights @ level
     return slope
+
+
+def _silence(magnitude: Signal, signal: Signal, start: int) -> None:
+    """Set bands to 0 where the wavelet meets zeros alone; a transform leaves rounding errors."""
+    at = np.arange(start, start + magnitude.shape[1])
+    first, last = max(0, start - _LONG_REACH), min(len(signal), int(at[-1]) + 1 + _LONG_REACH)
+    heard = np.concatenate([[0], np.cumsum(np.asarray(signal[first:last]) != 0)])
+    for row, scale in zip(magnitude, SLOPE_SCALES, strict=True):
+        reach = min(_LONG_REACH, _UNDERFLOW * scale)
+        before = heard[np.maximum(at - reach, first) - first]
+        row[heard[np.minimum(at + reach + 1, last) - first] == before] = 0.0
 
 
 def _raise_maxima(maxima: Signal, start: int, magnitude: Signal) -> None:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.spoken import glide
 
+from affectflow.pipeline.extractors.covarep import harmonics, residual, wavelets
 from affectflow.pipeline.extractors.covarep.analysis import Analysis, Settings, analyse
 from affectflow.pipeline.extractors.covarep.columns import GROUPS, num_frames
 
@@ -119,3 +120,43 @@ def test_creak_can_be_left_out() -> None:
     signal = glide(1.0, 120, 120)
     assert (analyse(signal, Settings(creak="zeros")).features[:, 10] == 0).all()
     assert (analyse(signal, Settings()).features[:, 10] > 0).any()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_follows_zeros_alone_has_a_residual_of_zero(
+    strict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Blocks end within a run of zeros.
+    monkeypatch.setattr(residual, "SAMPLES", 700)
+    signal = np.random.default_rng(3).standard_normal(6000)
+    for first, last in ((0, 50), (690, 740), (2000, 2300), (4000, 4010)):
+        signal[first:last] = 0.0
+    for order, found in zip(
+        (12, 18), residual.residuals(signal, (12, 18), strict=strict), strict=True
+    ):
+        heard = [signal[max(0, n - order) : n + 1].any() for n in range(5900)]
+        np.testing.assert_array_equal(found[:5900] != 0, heard)
+
+
+def test_of_a_window_longer_than_the_transform_the_first_part_is_used() -> None:
+    signal = np.random.default_rng(4).standard_normal(60_000)
+    centre, half = 32_800, 24_000
+    window = np.blackman(2 * half + 1)
+    part = (signal[centre - half :][: 2 * half + 1] * window / window.sum())[:4096]
+    found = harmonics._spectra(signal, np.array([centre]), np.array([half]))[0]
+    # Phases refer to the centre all the same.
+    turn = np.exp(2j * np.pi * np.arange(2049) * half / 4096)
+    np.testing.assert_allclose(found, np.fft.rfft(part) * turn, atol=1e-9 * np.abs(found).max())
+
+
+def test_bands_are_zero_where_the_wavelet_meets_zeros_alone() -> None:
+    signal = np.random.default_rng(6).standard_normal(20_000)
+    signal[5000:9000] = 0.0
+    slope = wavelets.peak_slope(signal, strict=True)
+    centres = 320 + 160 * np.arange(len(slope))
+    within = (centres - 320 > 5000 + 1000) & (centres + 320 < 9000 - 1000)
+    beside = (centres + 320 < 5000) | (centres - 320 > 9000)
+    assert within.any()
+    assert np.isnan(slope[within]).all()
+    assert np.isfinite(slope[beside]).all()
+    assert np.isfinite(wavelets.peak_slope(signal, strict=False)).all()

@@ -54,7 +54,13 @@ def test_the_pool_is_the_six_recordings_of_the_specification() -> None:
     assert rows == 4697
 
 
-@pytest.mark.parametrize("name", acceptance.speech_names(FOLDER) if FOLDER.exists() else [])
+def succeeded() -> list[str]:
+    """Return the recordings of which the original made columns, digital silence included."""
+    names = acceptance.reference_names(FOLDER)
+    return [name for name in names if str(np.load(FOLDER / f"{name}.npz")["status"]) == "ok"]
+
+
+@pytest.mark.parametrize("name", succeeded())
 def test_stages_that_are_discrete_are_identical(name: str) -> None:
     pair = acceptance.compare(FOLDER, name, acceptance.strict_settings())
     theirs, ours = pair.reference, pair.ours
@@ -73,8 +79,31 @@ def test_stages_that_are_discrete_are_identical(name: str) -> None:
 def test_the_default_chooses_the_same_whole_hertz(name: str) -> None:
     pair = acceptance.compare(FOLDER, name, Settings())
     np.testing.assert_array_equal(pair.ours.stages["srh_f0"], pair.reference["srh_f0"])
-    assert np.abs(pair.ours.stages["f0"] - pair.reference["srh_f0"]).max() <= 0.5
-    assert np.abs(pair.ours.features[:, 0] - pair.reference["features"][:, 0]).max() <= 0.5
+    assert np.abs(pair.ours.stages["f0"] - pair.reference["srh_f0"]).max() < 0.49
+    assert np.abs(pair.ours.features[:, 0] - pair.reference["features"][:, 0]).max() < 0.49
+
+
+SILENT = ["dev_edge_digitalgap", "dev_en_alsa_front_center", "dev_en_espeak_m"]
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_strict_follows_the_original_through_digital_silence(name: str) -> None:
+    pair = acceptance.compare(FOLDER, name, acceptance.strict_settings())
+    theirs, ours = pair.reference, pair.ours.stages
+    assert np.corrcoef(theirs["mdq_at_gci"][:, 1], ours["mdq_at_gci"])[0, 1] >= 0.94
+    # Frames without energy count as 1 Hz: 8000 harmonics, and the first part of a long window.
+    np.testing.assert_allclose(ours["rd_raw"][:, 0], theirs["rd_raw"][:, 1], atol=0.1)
+    for place in range(25):
+        pairs = theirs["mcep_raw"][:, place], ours["mcep_raw"][:, place]
+        assert np.corrcoef(*pairs)[0, 1] >= 0.999
+    slope, own = theirs["peakslope_raw"][:, 1], ours["peakslope_raw"]
+    np.testing.assert_array_equal(np.isinf(own), np.isinf(slope))
+    # One frame at the edge of a gap holds the tail of a wavelet below any rounding.
+    steady = np.isfinite(slope)
+    own = np.nan_to_num(own)
+    assert np.count_nonzero(~np.isclose(own[steady], slope[steady], atol=1e-3)) <= 1
+    wanted = theirs["features"][:, 41:60]
+    assert np.cos(wanted - pair.ours.features[:, 41:60]).mean(axis=0).min() >= 0.99
 
 
 def analysed(name: str) -> Analysis:

@@ -136,12 +136,15 @@ CUT = [
     ("WAVEX", "PCM_24"),
     ("RF64", "PCM_16"),
     ("WAV", "ULAW"),
+    ("AIFF", "PCM_16"),
+    ("AU", "PCM_16"),
+    ("W64", "PCM_24"),
 ]
 
 
 @pytest.mark.parametrize(
     ("container", "subtype"),
-    [*CUT, ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")],
+    [*CUT, ("FLAC", "PCM_16"), ("OGG", "VORBIS")],
 )
 def test_a_file_that_was_cut_off_is_an_error(tmp_path: Path, container: str, subtype: str) -> None:
     whole = wave_bytes(glide(1.0, 100, 100), format=container, subtype=subtype)
@@ -151,7 +154,7 @@ def test_a_file_that_was_cut_off_is_an_error(tmp_path: Path, container: str, sub
     assert code_of(tmp_path, "cut") == "decode_error"
 
 
-@pytest.mark.parametrize(("container", "subtype"), [*CUT, ("AIFF", "PCM_16")])
+@pytest.mark.parametrize(("container", "subtype"), CUT)
 def test_even_one_missing_sample_is_noticed(tmp_path: Path, container: str, subtype: str) -> None:
     whole = wave_bytes(glide(0.1, 100, 100), format=container, subtype=subtype)
     # A chunk of the peak may follow the samples.

@@ -84,12 +84,20 @@ def test_a_recording_is_read_once_for_clips_in_a_row(
     assert loaded[2].samples() == (8000, 32_000)
 
 
-@pytest.mark.parametrize("interval", [(2.0, 3.0), (1.0, None), (0.50001, 0.50002)])
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((2.0, 3.0), "2 s to 3 s"),
+        ((1.0, None), "1 s to its end"),
+        ((0.50001, 0.50002), "0.50001 s to 0.50002 s"),
+        ((0.0, 0.0), "0 s to 0 s"),
+    ],
+)
 def test_an_interval_outside_its_recording_is_a_failure(
-    tmp_path: Path, interval: tuple[float, float | None]
+    tmp_path: Path, interval: tuple[float, float | None], words: str
 ) -> None:
     (tmp_path / "a.wav").write_bytes(wave_bytes(noisy_voice(1.0)))
-    with pytest.raises(RowError, match=r"lasts 1\.000 s") as caught:
+    with pytest.raises(RowError, match=rf"lasts 1\.000 s, the sample is {words}") as caught:
         ClipReader(16_000).load(clip_rows(tmp_path, "a.wav", [interval])[0])
     assert caught.value.code == "clip_outside_recording"
 
