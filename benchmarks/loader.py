@@ -1,9 +1,9 @@
 """Batches for training, in samples/s, against other ways to load them.
 
 Two kinds of rows: CLIP vectors (512 float16, 1 KiB) and regions (100 × 2048 float16, 400 KiB), in
-order and shuffled, one process without workers, page cache warm; all give the same float16 values
-as torch tensors. Ways take turns, so that a noisy machine disturbs all alike. Then shuffled regions
-with two workers, and resident memory with eight, in processes of their own.
+order and shuffled, page cache warm; all give the same float16 values as torch tensors. Every way is
+measured in processes of its own (`loader_process.py`), for what one leaves behind in an allocator
+changes the next, and ways take turns, so that a noisy machine disturbs all alike.
 """
 
 from __future__ import annotations
@@ -13,64 +13,66 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, NamedTuple
 
 from .loader_formats import WAYS, Base, MemoryMap, Ours, Pickle, why_not
 
 NAME = "loader"
 TITLE = "(i) Loading batches"
+COLUMNS = ("set", "way", "in_order", "shuffled", "shuffled_cpu", "open_s", "two_workers",
+           "eight_workers", "rss_gb", "pss_gb")  # fmt: skip
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 64
-# A slow way is cut off: its rate is known by then.
+# A slow way is cut off: its rate is known by then. A fast one goes through several epochs.
 ROUND_S = 2.0
+ROUNDS = {"clip vectors": 3, "regions": 5}
 SPEEDUP, SHARE = 10.0, 0.8
+
+
+class Contender(NamedTuple):
+    """One row of the table: a way, and with which options."""
+
+    way: Base
+    more: dict[str, str]
 
 
 def run(workdir: Path, quick: bool) -> dict[str, Any]:
     """Measure and return the result."""
-    torch.set_num_threads(1)
     sets = {
         "clip vectors": ((512,), 1_000 if quick else 20_000),
         "regions": ((100, 2048), 130 if quick else 2_400),
     }
     skipped = {way.name: reason for way in WAYS if (reason := why_not(way))}
     runs: list[dict[str, Any]] = []
-    memory: list[dict[str, Any]] = []
     for name, (shape, rows) in sets.items():
-        ways = _open(workdir / name.replace(" ", "-"), rows, shape)
-        runs += [{"set": name, "rows": rows, **found} for found in _rates(ways, 1 if quick else 5)]
+        ways = _written(workdir / name.replace(" ", "-"), rows, shape)
+        found = _rates(ways, 1, 0.2) if quick else _rates(ways, ROUNDS[name], ROUND_S)
         if name == "regions" and not quick:
-            memory = _of_workers(
-                {label: way for label, way in ways.items() if not label.endswith("to float32")}
-            )
-        del ways
+            _add_workers(found, ways)
+        runs += [{"set": name, "rows": rows, **one} for one in found.values()]
         shutil.rmtree(workdir / name.replace(" ", "-"))
-    verdict = _verdict(runs, memory)
     return {
         "target": f"shuffled regions: ≥ {SPEEDUP:g} × the best of Hugging Face, MosaicML, "
         f"WebDataset and MMSA's pickle, or ≥ {SHARE:.0%} of a memmap, whichever is higher",
-        **verdict,
-        "settings": {"batch": BATCH, "torch_threads": 1, "rounds": 1 if quick else 5},
-        "runs": [*runs, *memory],
+        **_verdict(runs),
+        "settings": {"batch": BATCH, "torch_threads": 1, "rounds": 1 if quick else ROUNDS},
+        "runs": runs,
         "skipped": skipped,
         "columns": ["values", "way", "in order, samples/s", "shuffled, samples/s",
                     "shuffled, samples per processor second", "open s",
                     "shuffled, 2 workers, samples/s", "8 workers: samples/s",
                     "resident GB, summed", "shared pages divided GB"],
-        "rows": list(_rows(runs, memory)),
+        "rows": [[one.get(name) for name in COLUMNS] for one in runs],
         "notes": _notes(skipped),
     }  # fmt: skip
 
 
 def _notes(skipped: dict[str, str]) -> list[str]:
     notes = [
-        "Medians of rounds in which the ways take turns; a round is one epoch, cut off after "
-        f"{ROUND_S:g} s. Every way gave the same rows, checked by their numbers.",
+        "Medians of rounds in which the ways take turns, each round a process of its own that goes "
+        f"through epochs for {ROUND_S:g} s. Every way gave the same rows, checked by their "
+        "numbers.",
         "Ours reads shards written as the engine writes them and joins samples, labels and "
         "families; the others hold values alone. Its batches use memory of batches that are gone "
         "again, which is why it can be faster than a memmap: fresh memory costs more than reading.",
@@ -87,103 +89,71 @@ def _notes(skipped: dict[str, str]) -> list[str]:
     return [*notes, *(f"Not measured: {name}: {reason}." for name, reason in skipped.items())]
 
 
-def _open(folder: Path, rows: int, shape: tuple[int, ...]) -> dict[str, Base]:
-    found: dict[str, Base] = {}
-    for way in WAYS:
-        if why_not(way) is None:
-            made = way(folder / way.__name__, rows, shape, BATCH)
-            made.write()
-            found[way.name] = made
-    where = (rows, shape, BATCH)
-    found[f"{Ours.name}, to float32"] = Ours(folder / "Ours", *where, dtype="float32")
-    found[f"{MemoryMap.name}, to float32"] = MemoryMap(
-        folder / "MemoryMap", *where, dtype=torch.float32
-    )
+def _written(folder: Path, rows: int, shape: tuple[int, ...]) -> dict[str, Contender]:
+    found: dict[str, Contender] = {}
+    for kind in WAYS:
+        if why_not(kind) is None:
+            way = kind(folder / kind.__name__, rows, shape, BATCH)
+            way.write()
+            found[kind.name] = Contender(way, {})
+    for name in (Ours.name, MemoryMap.name):
+        found[f"{name}, to float32"] = Contender(found[name].way, {"dtype": "float32"})
     return found
 
 
-def _rates(ways: dict[str, Base], rounds: int) -> Iterator[dict[str, Any]]:
-    opening: dict[str, float] = {}
-    for name, way in ways.items():
-        start = time.perf_counter()
-        way.open()
-        opening[name] = round(time.perf_counter() - start, 3)
-        for shuffle in (False, True):
-            _check(name, way, shuffle)
-    rates: dict[tuple[str, bool], list[tuple[float, float]]] = {}
-    for _ in range(rounds):
-        for shuffle in (False, True):
-            for name, way in ways.items():
-                rates.setdefault((name, shuffle), []).append(_rate(way, shuffle))
-    for name in ways:
-        found: dict[str, Any] = {"way": name, "open_s": opening[name]}
-        for label, shuffle in (("in_order", False), ("shuffled", True)):
-            wall, cpu = zip(*rates[name, shuffle], strict=True)
-            found[label] = round(statistics.median(wall), 1)
-            found[f"{label}_cpu"] = round(statistics.median(cpu), 1)
-            found[f"{label}_rounds"] = [round(rate, 1) for rate in wall]
-            found[f"{label}_cpu_rounds"] = [round(rate, 1) for rate in cpu]
-        yield found
+def _rates(ways: dict[str, Contender], rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
+    """Return medians over rounds without workers; the first round checks what is loaded."""
+    each: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    for number in range(rounds):
+        for name, one in ways.items():
+            each[name].append(_measured(one, seconds, check=number == 0))
+    result: dict[str, dict[str, Any]] = {}
+    for name, found in each.items():
+        # Whoever opens ours first makes its copy.
+        result[name] = {"way": name, "open_s": found[0]["open_s"]}
+        for label in ("in_order", "in_order_cpu", "shuffled", "shuffled_cpu"):
+            result[name][f"{label}_rounds"] = [one[label] for one in found]
+            result[name][label] = statistics.median(one[label] for one in found)
+    return result
 
 
-def _check(name: str, way: Base, shuffle: bool) -> None:
-    """One epoch, which also warms the page cache: every row once, of the right shape."""
-    seen: list[float] = []
-    start = time.perf_counter()
-    for batch in way.epoch(shuffle):
-        if tuple(batch.shape[1:]) != way.shape:
-            raise RuntimeError(f"{name}: got batches of shape {tuple(batch.shape)}")
-        seen += batch.reshape(len(batch), -1)[:, 0].tolist()
-        if time.perf_counter() - start > 10 * ROUND_S:
-            return
-    if sorted(seen) != sorted(float(row % 2048) for row in range(way.rows)):
-        raise RuntimeError(f"{name}: an epoch does not hold every row once")
-
-
-def _rate(way: Base, shuffle: bool) -> tuple[float, float]:
-    """Return samples per second and per processor second of this process."""
-    rows = 0
-    start, start_cpu = time.perf_counter(), time.process_time()
-    for batch in way.epoch(shuffle):
-        rows += len(batch)
-        if time.perf_counter() - start > ROUND_S:
-            break
-    return rows / (time.perf_counter() - start), rows / (time.process_time() - start_cpu)
-
-
-def _of_workers(ways: dict[str, Base]) -> list[dict[str, Any]]:
-    """Return rates with two workers, by turns, and rate and memory with eight."""
-    two: dict[str, list[float]] = {}
+def _add_workers(found: dict[str, dict[str, Any]], ways: dict[str, Contender]) -> None:
+    """Add rates with two workers, by turns, and rate and memory with eight."""
+    kept = {name: one for name, one in ways.items() if not one.more}
     for _ in range(3):
-        for name, way in ways.items():
-            two.setdefault(name, []).append(_with_workers(way, 2).get("workers_rate", 0.0))
-    return [
-        {
-            "set": "regions",
-            "way": name,
-            "two_workers": statistics.median(two[name]),
-            "two_workers_rounds": two[name],
-            **_with_workers(way, 8),
-        }
-        for name, way in ways.items()
-    ]
+        for name, one in kept.items():
+            rounds = found[name].setdefault("two_workers_rounds", [])
+            rounds.append(_measured(one, ROUND_S, workers=2)["rate"])
+    for name, one in kept.items():
+        found[name]["two_workers"] = statistics.median(found[name]["two_workers_rounds"])
+        eight = _measured(one, ROUND_S, workers=8)
+        found[name] |= {"eight_workers": eight["rate"]}
+        found[name] |= {memory: eight[memory] for memory in ("rss_gb", "pss_gb")}
 
 
-def _with_workers(way: Base, workers: int) -> dict[str, Any]:
-    """Return memory and rate of some epochs with workers, in a process of its own."""
-    facts = [type(way).__name__, str(way.folder), str(way.rows), json.dumps(way.shape), str(BATCH)]
-    command = [sys.executable, "-m", "benchmarks.loader_workers", *facts, str(workers)]
+def _measured(
+    one: Contender, seconds: float, workers: int = 0, check: bool = False
+) -> dict[str, float]:
+    way = one.way
+    task = {
+        "kind": type(way).__name__, "folder": str(way.folder), "rows": way.rows,
+        "shape": way.shape, "batch": BATCH, "more": one.more, "workers": workers, "check": check,
+        "seconds": seconds,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.loader_process", json.dumps(task)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        return {"workers_failed": done.stderr[-300:]}
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        raise RuntimeError(f"{way.name}: {done.stderr[-300:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def _verdict(runs: list[dict[str, Any]], workers: list[dict[str, Any]]) -> dict[str, Any]:
-    of = {one["way"]: one["shuffled"] for one in runs if one["set"] == "regions"}
-    for one in workers:
-        of[one["way"]] = max(of[one["way"]], one["two_workers"])
+def _verdict(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    of = {
+        one["way"]: max(one["shuffled"], one.get("two_workers", 0.0))
+        for one in runs
+        if one["set"] == "regions"
+    }
     judged = [way.name for way in WAYS if way.judged and way.name in of]
     ours, mapped = of[Ours.name], of[MemoryMap.name]
     best = max(judged, key=lambda name: of[name])
@@ -193,11 +163,3 @@ def _verdict(runs: list[dict[str, Any]], workers: list[dict[str, Any]]) -> dict[
         "headline": f"shuffled regions: {ours:,.0f} samples/s, {ours / mapped:.2f} of a memmap, "
         f"{ours / of[best]:.1f} × {best}, {ours / of[Pickle.name]:.1f} × {Pickle.name}",
     }
-
-
-def _rows(runs: list[dict[str, Any]], memory: list[dict[str, Any]]) -> Iterator[list[Any]]:
-    for one in runs:
-        found = next((m for m in memory if (m["set"], m["way"]) == (one["set"], one["way"])), {})
-        names = ("set", "way", "in_order", "shuffled", "shuffled_cpu", "open_s")
-        more = ("two_workers", "workers_rate", "rss_gb", "pss_gb")
-        yield [*(one[name] for name in names), *(found.get(name) for name in more)]

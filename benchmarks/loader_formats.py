@@ -142,9 +142,9 @@ class MemoryMap(Base):
 
     name = "NumPy memmap"
 
-    def __init__(self, *where: Any, dtype: torch.dtype = torch.float16) -> None:
+    def __init__(self, *where: Any, dtype: str = "float16") -> None:
         super().__init__(*where)
-        self._dtype = dtype
+        self._dtype: torch.dtype = getattr(torch, dtype)
 
     def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
