@@ -39,7 +39,7 @@ class RunFolder:
     @classmethod
     def of(cls, runs: Path, settings: Settings, data: TrainingData) -> RunFolder:
         """Return the folder of these settings over these data."""
-        name = digest({"settings": settings.identity(), "data": data.digest})
+        name = digest({"settings": settings.identity(data.tasks), "data": data.digest})
         return cls(runs / settings.data.dataset / f"{settings.kind.name}-{name}")
 
     def seed(self, seed: int) -> Path:

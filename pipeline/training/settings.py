@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from affectflow.models.batch import ModelConfig
+from affectflow.models.batch import ModelConfig, Task
 
 from ..config import Config, parse
 from ..errors import ConfigError, UsageError, unknown_name
@@ -19,6 +19,7 @@ from .loader import LoaderConfig
 from .losses import LossConfig
 from .optimisation import OptimizerConfig
 from .presets import Preset, default_preset, presets_of
+from .scores import Monitor
 from .trainer import Recipe, TrainerConfig
 
 OWNERS = ("model", "data", "loader", "optimizer", "loss", "trainer")
@@ -48,15 +49,28 @@ class Settings:
         found = {name: part.model_dump(mode="json") for name, part in own.items()}
         return {**found, **self.recipe.model_dump(mode="json")}
 
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the result, without where it lies and how fast it is computed."""
+    def identity(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        """Return what decides the result over given data, without how fast it is computed.
+
+        A default and the same value said aloud are one. What the digest of the data covers, such
+        as which samples and which features, is left to it.
+
+        Args:
+            tasks: The tasks of the data, in order.
+        """
         found = self.to_json()
-        for owner, name in (("data", "stores"), ("data", "cache"), ("loader", "workers")):
-            found[owner].pop(name, None)
-        for name in self.recipe.trainer.RUNTIME:
-            del found["trainer"][name]
-        if not found["data"]["scale"]:
-            del found["data"]["scale"]
+        elsewhere = {
+            "data": ("stores", "cache", "samples", "features"),
+            "loader": ("workers",),
+            "trainer": self.recipe.trainer.RUNTIME,
+        }
+        for owner, names in elsewhere.items():
+            for name in names:
+                del found[owner][name]
+        scale = self.data.scale.items()
+        found["data"]["scale"] = {role: factor for role, factor in scale if factor != 1}
+        found["data"]["tasks"] = [task.name for task in tasks]
+        found["trainer"]["monitor"] = Monitor.of(self.recipe.trainer.monitor, tasks).name
         return {"name": self.kind.name, **found}
 
 

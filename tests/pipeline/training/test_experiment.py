@@ -19,7 +19,7 @@ from affectflow.models.batch import InputSpec
 from affectflow.pipeline.errors import AffectflowError, ConfigError, StoreError, UsageError
 from affectflow.pipeline.records import FeatureSpec
 from affectflow.pipeline.training.checkpoint import load_run
-from affectflow.pipeline.training.experiment import Outcome, train
+from affectflow.pipeline.training.experiment import Outcome, open_splits, train
 from affectflow.pipeline.training.opening import open_data
 from affectflow.pipeline.training.presets import PRESETS, default_preset
 from affectflow.pipeline.training.run_folder import RunFolder
@@ -58,6 +58,38 @@ def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
     assert record["fingerprints"]["e_img"]["feature"] == "clip_image"
     assert record["parameters"]["total"] == sum(record["parameters"]["parts"].values())
     assert str(tmp_path / "store") not in json.dumps({**record, "settings": {}, "command": ""})
+
+
+def folder_of(settings: Settings, runs: Path) -> Path:
+    return RunFolder.of(runs, settings, open_splits(settings)).path
+
+
+def test_a_default_and_the_same_value_said_aloud_are_one_run(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    runs = tmp_path / "runs"
+    plain = settings_of(tmp_path / "store", "clip_head")
+    found = run(plain, runs).folder
+    record = RunFolder(found).record()
+    tasks = [task["name"] for task in record["tasks"]]
+    full = f"clip_image@{record['fingerprints']['e_img']['fingerprint'][:12]}"
+    data = {"features": {"e_img": full, "e_txt": "clip_image"}}
+    said: list[dict[str, Any]] = [
+        {"data": {**data, "tasks": tasks}},
+        {"data": {**data, "scale": {"e_img": 1.0}}},
+        {"trainer": {**SMALL["trainer"], "monitor": record["monitor"]}},
+        {"loader": {**SMALL["loader"], "workers": 2}},
+    ]
+    for overrides in said:
+        assert folder_of(settings_of(tmp_path / "store", **overrides), runs) == found
+    other: list[dict[str, Any]] = [
+        {"data": {**data, "tasks": tasks[:1]}},
+        {"data": {**data, "tasks": tasks[::-1]}},
+        {"data": {**data, "scale": {"e_img": 2.0}}},
+        {"trainer": {**SMALL["trainer"], "monitor": "val/loss"}},
+        {"loader": {"batch_size": 6}},
+    ]
+    paths = {folder_of(settings_of(tmp_path / "store", **overrides), runs) for overrides in other}
+    assert len(paths | {folder_of(plain, runs)}) == len(other) + 1
 
 
 def test_the_table_begins_with_the_majority(tmp_path: Path) -> None:

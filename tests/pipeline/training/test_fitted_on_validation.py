@@ -93,11 +93,11 @@ def test_evaluation_and_prediction_use_the_shares_as_they_are(runs: dict[str, Pa
 
 def test_equal_weights_stay_the_default(store: Path) -> None:
     default = resolve("decision_fusion", "mini", [store], None, {})
-    assert default.identity()["model"] == {
+    assert default.model.model_dump(mode="json") == {
         "hidden": [512],
         "dropout": 0.2,
         "mean": "probabilities",
         "weights": "equal",
     }
     named = resolve("decision_fusion", "mini", [store], "fitted_weights", {})
-    assert named.identity()["model"]["weights"] == "fitted"
+    assert named.model.model_dump()["weights"] == "fitted"
