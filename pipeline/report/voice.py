@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..engine.session import Session
 from ..errors import UsageError
+from ..extractors.covarep import Config as CovarepConfig
 from ..extractors.covarep.columns import GROUPS, NAMES
-from ..media.audio import read_recording
+from ..media.audio import Channel, read_recording
 from ..media.clips import Clip
 from ..media.paths import confine
 from .inspect import feature_of
@@ -49,9 +50,17 @@ def voice_picture(session: Session, key: str) -> Image.Image:
         got = f"feature '{_FEATURE}' has {columns.shape[1]} columns, not {len(NAMES)}"
         raise UsageError(got, "only columns of the extractor of that name can be drawn")
     path = confine(session.root, audio)
-    recording = read_recording(path, audio, 16_000, disk_above_s=_DISK_ABOVE_S)
+    channel = _channel(session)
+    recording = read_recording(path, audio, 16_000, channel, disk_above_s=_DISK_ABOVE_S)
     start, end = Clip(recording, row.get("start_s"), row.get("end_s")).samples()
     return draw_voice(recording.samples[start:end], columns)
+
+
+def _channel(session: Session) -> Channel:
+    """Return which channel the columns were computed from."""
+    configs = (planned.stage.config for planned in session.plan.nodes.values())
+    found = [config.channel for config in configs if isinstance(config, CovarepConfig)]
+    return found[0] if found else "first"
 
 
 def draw_voice(samples: NDArray[np.float64], columns: NDArray[np.float32]) -> Image.Image:

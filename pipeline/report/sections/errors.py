@@ -12,7 +12,7 @@ from ...records import source_key
 from ..context import Context, Section
 from ..html import Child, Markup, code, element, join, note
 from ..numbers import count_text, counted, share_text, shortened
-from ..pictures import strip
+from ..pictures import placeholder, strip
 from ..rows import sample_rows
 from ..tables import Rows, table
 
@@ -96,10 +96,13 @@ def _figures(context: Context, found: ErrorClass) -> Iterator[Markup]:
     wanted: dict[int, set[str]] = defaultdict(set)
     for key, row in found.examples.items():
         wanted[row["shard"]] |= {key, source_key(key)}
-    images = sample_rows(context.samples, wanted, ["image"])
+    media = sample_rows(context.samples, wanted, ["image", "audio"])
     for key, row in found.examples.items():
-        sample = images.get(key) or images.get(source_key(key)) or {"image": None}
+        sample = media.get(key) or media.get(source_key(key)) or {"image": None, "audio": None}
         cause = element("small", shortened(row["message"] or "no cause was recorded", 220))
+        if sample["image"] is None and sample["audio"] is not None:
+            yield placeholder("recording", str(sample["audio"]), code(key), cause, terse=True)
+            continue
         alt = f"sample {key}"
         yield context.gallery.sample(sample["image"], alt, code(key), cause, terse=True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("scipy")
 pytest.importorskip("soundfile")
@@ -15,6 +16,7 @@ from support.command import run
 from support.spoken import glide, wave_bytes
 
 from affectflow.pipeline.report.sections.speech import Speech, chosen
+from affectflow.pipeline.report.voice import LEFT
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +62,16 @@ def test_the_page_shows_what_the_samples_are_like(store: Path) -> None:
     assert "4_broken_7" not in text
 
 
+def test_a_broken_recording_is_said_to_be_one(store: Path) -> None:
+    out = store / "errors.html"
+    assert run("report", "--store", store, "--out", out).returncode == 0
+    text = out.read_text(encoding="utf-8").partition('<section id="errors"')[2]
+    card = text.partition("</section>")[0]
+    assert "<b>recording</b>" in card
+    assert "4_broken_7" in card
+    assert "no image" not in card
+
+
 def test_a_recording_that_is_gone_leaves_a_word(store: Path) -> None:
     path = store.parent / "0_low_7.wav"
     data = path.read_bytes()
@@ -76,3 +88,22 @@ def test_no_sample_is_chosen_twice() -> None:
     facts = {"median_f0_hz": np.array([100.0, 0.0]), "clipped_share": np.array([0.0, 0.5])}
     speech = Speech(["a", "b"], np.array([1.0, 2.0]), facts)
     assert sorted(key for _, key in chosen(speech)) == ["a", "b"]
+
+
+def test_the_waveform_is_of_the_channel_that_was_analysed(tmp_path: Path) -> None:
+    voice = glide(0.5, 120, 130)
+    stereo = np.stack([np.zeros_like(voice), voice], axis=1)
+    (tmp_path / "0_pair_7.wav").write_bytes(wave_bytes(stereo))
+    dark = {}
+    for channel in ("first", "mean"):
+        store, picture = tmp_path / channel, tmp_path / f"{channel}.png"
+        flags = ("--features", "covarep", "--cluster", "inline")
+        chosen_channel = ("--set", f"covarep.channel={channel}")
+        source = ("--dataset", "fsdd", "--root", tmp_path, "--store", store)
+        assert run("run", "extract", *source, *flags, *chosen_channel).returncode == 0
+        done = run("inspect", "0_pair_7.wav", "--store", store, "--picture", picture)
+        assert done.returncode == 0, done.stderr
+        wave = np.asarray(Image.open(picture))[:160, LEFT:]
+        dark[channel] = (wave < 100).all(axis=2).sum(axis=0).max()
+    assert dark["first"] <= 2
+    assert dark["mean"] > 20
