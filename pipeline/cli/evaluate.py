@@ -101,12 +101,13 @@ def open_trained(
         UsageError: There is no such checkpoint or device.
     """
     from ..evaluation.trained import TrainedRun
+    from . import show
 
     _one_of("checkpoint", checkpoint, ("best", "last"))
     if device is not None:
         _one_of("device", device, ("auto", "cpu", "cuda"))
     stores = tuple(store or ())
-    return TrainedRun(folder, checkpoint, stores, device)  # type: ignore[arg-type]
+    return TrainedRun(folder, checkpoint, stores, device, show.tell)  # type: ignore[arg-type]
 
 
 def _criterion(name: str | None) -> Criterion | None:

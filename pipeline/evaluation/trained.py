@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,12 +39,14 @@ class TrainedRun:
         checkpoint: Which checkpoint of each seed.
         stores: Feature stores to read from; those of the training by default.
         device: Where the models run; as in training by default.
+        tell: Called with a line before data are opened in a way that may take long.
     """
 
     folder: Path
     checkpoint: Checkpoint = "best"
     stores: tuple[Path, ...] = ()
     device: DeviceName | None = None
+    tell: Callable[[str], None] = lambda message: None
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -121,7 +123,7 @@ class TrainedRun:
         Raises:
             StoreError: A feature is not there under the fingerprint of the training.
         """
-        return open_data(self.data_config(), self.roles, frozenset(), splits)
+        return open_data(self.data_config(), self.roles, frozenset(), splits, tell=self.tell)
 
     def load(self, seed: str) -> LoadedRun:
         """Return the model of one seed."""

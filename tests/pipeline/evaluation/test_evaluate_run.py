@@ -17,8 +17,10 @@ from affectflow.pipeline.evaluation import trained as trained_module
 from affectflow.pipeline.evaluation.access import test_accesses as accesses
 from affectflow.pipeline.evaluation.against import compare_runs
 from affectflow.pipeline.evaluation.evaluate import Evaluation, evaluate_run
+from affectflow.pipeline.evaluation.predict import predict
 from affectflow.pipeline.evaluation.predictions import read_predictions
 from affectflow.pipeline.evaluation.trained import TrainedRun
+from affectflow.pipeline.training import opening
 from affectflow.pipeline.training.opening import open_data
 
 
@@ -88,10 +90,10 @@ def test_mean_and_interval_are_those_of_the_seeds(evaluated: Evaluation) -> None
 def test_each_reading_of_test_is_written_down_before_it_happens(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*arguments: Any) -> Any:
+    def broken(*arguments: Any, **named: Any) -> Any:
         if "test" not in arguments[3]:
             assert not accesses(run)
-            return open_data(*arguments)
+            return open_data(*arguments, **named)
         assert len(accesses(run)) == 1
         raise StoreError("the disk is gone")
 
@@ -110,9 +112,9 @@ def test_each_reading_of_test_is_written_down_before_it_happens(
 def test_val_does_not_open_test(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Sequence[str]] = []
 
-    def watched(*arguments: Any) -> Any:
+    def watched(*arguments: Any, **named: Any) -> Any:
         asked.append(arguments[3])
-        return open_data(*arguments)
+        return open_data(*arguments, **named)
 
     monkeypatch.setattr(trained_module, "open_data", watched)
     evaluate_run(TrainedRun(run), "val", resamples=5)
@@ -142,6 +144,23 @@ def test_a_store_or_feature_that_is_gone_does_not_cost_a_reading(
     assert not accesses(run)
     record = json.loads((run / "run.json").read_text("utf-8"))
     assert record["test_access"]["count"] == 0
+
+
+def test_what_a_first_opening_reads_is_told(
+    run: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "TOLD_BYTES", 0)
+    told: list[str] = []
+    for name in ("evaluate", "predict"):
+        store = Path(shutil.copytree(made.parents[2] / "store", tmp_path / name))
+        shutil.rmtree(store / "cache", ignore_errors=True)
+        told.clear()
+        again = TrainedRun(run, stores=(store,), tell=told.append)
+        if name == "predict":
+            predict(again, [])
+        else:
+            evaluate_run(again, "val", resamples=5)
+        assert [line.partition(":")[0] for line in told] == ["preparing tokens"]
 
 
 def test_training_again_keeps_the_count(made: Path, tmp_path: Path) -> None:
