@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class BatchData:
     inputs: Mapping[str, InputSpec]
     tasks: tuple[Task, ...] = TASKS
     digest: str = "d"
+    counts: Mapping[str, Any] = field(default_factory=dict)
 
     def split(self, name: str) -> BatchSplit:
         return self.splits[name]
