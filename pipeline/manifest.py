@@ -58,6 +58,8 @@ class Splits(Config):
             that a release without it can be evaluated too.
         seed: Seed of the generated part.
         stratify: Task whose class shares are kept equal between the parts.
+        group_by: What beside near-duplicates stays in one generated part: a field that the reader
+            keeps beside each row, such as ``speaker``. Rows without it stand alone.
     """
 
     official: bool = False
@@ -66,6 +68,7 @@ class Splits(Config):
     test_without_official: float = Field(default=0.0, ge=0, lt=1)
     seed: int = 42
     stratify: str | None = None
+    group_by: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _some_train(self) -> Splits:
@@ -78,7 +81,8 @@ class Columns(Config):
     """Column mapping of the `table` reader: our field to the user's column.
 
     ``start_s`` and ``end_s`` say that rows are intervals of the recordings in ``audio``: seconds
-    from the beginning, an empty cell for the recording's own beginning or end.
+    from the beginning, an empty cell for the recording's own beginning or end. ``extra`` names
+    further columns that are kept beside each row as text, such as ``{speaker: who}``.
     """
 
     key: str | None = None
@@ -89,6 +93,7 @@ class Columns(Config):
     end_s: str | None = None
     split: str | None = None
     labels: Mapping[str, str] = {}
+    extra: Mapping[str, str] = {}
 
     @model_validator(mode="after")
     def _intervals_of_something(self) -> Columns:

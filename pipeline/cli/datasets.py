@@ -127,6 +127,8 @@ def _described(manifest: Manifest) -> Iterator[tuple[str, str]]:
     shares += f", test {splits.test}, seed {splits.seed}"
     if splits.stratify:
         shares += f", stratified by {splits.stratify}"
+    if splits.group_by:
+        shares += f", each {splits.group_by} in one part"
     facts = {
         "name": manifest.name,
         "title": manifest.title,

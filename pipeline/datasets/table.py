@@ -95,6 +95,7 @@ def _mapped(columns: Columns) -> list[str]:
     media = (columns.image, columns.audio, columns.start_s, columns.end_s)
     fields = (columns.key, columns.text, *media, columns.split)
     names = [name for name in (*fields, *columns.labels.values()) if name is not None]
+    names += columns.extra.values() if names else ()
     if not names:
         raise DatasetError("table.columns maps nothing", "map at least text, image or audio")
     return list(dict.fromkeys(names))
@@ -162,6 +163,7 @@ class _RowMaker:
             labels_raw=labels_raw,
             flags=_flags(cells[names.text], text) if names.text else (),
             origin=origin,
+            extra={name: _word(cells[column], column) for name, column in names.extra.items()},
         )
 
     def _image(self, name: str) -> str:

@@ -61,7 +61,8 @@ def _splits(context: Context) -> Markup:
     made = ""
     if any(origin == "generated" for _, origin in census.origins):
         made = f" Generated parts: seed {policy.seed}"
-        made += f", stratified by {policy.stratify}." if policy.stratify else "."
+        made += f", stratified by {policy.stratify}" if policy.stratify else ""
+        made += f", each {policy.group_by} in one part." if policy.group_by else "."
     return join([table(("split", "samples", "share", "", "origin"), rows), note(words, made)])
 
 

@@ -124,6 +124,13 @@ def test_json_lines(tmp_path: Path) -> None:
     assert "holds a dict" in keyed["t.jsonl:8"].reason
 
 
+def test_further_columns_are_kept_as_text(tmp_path: Path) -> None:
+    save(tmp_path / "t.csv", "id,caption,file,part,who\na,x,,,12\nb,y,,,\n")
+    found = rows(tmp_path, manifest("t.csv", {}, columns={"extra": {"speaker": "who"}}))
+    assert [row.extra for row in found] == [{"speaker": "12"}, {"speaker": ""}]
+    assert rows(tmp_path, manifest("t.csv", {}))[0].extra == {}
+
+
 def test_half_a_surrogate_pair_can_be_stored(tmp_path: Path) -> None:
     save(tmp_path / "t.jsonl", '{"id": "a\\ud83d", "caption": "b\\ud83d", "part": "", "file": ""}')
     (row,) = rows(tmp_path, manifest("t.jsonl", {}))
@@ -191,6 +198,7 @@ def test_several_files_share_their_keys(tmp_path: Path) -> None:
         ({"delimiter": ";"}, "one column only when split at ';'.*id,caption,file,part"),
         ({"columns": {"text": "captoin"}}, "no column 'captoin'; nearest: 'caption'"),
         ({"columns": {"text": "zzzz"}}, "no column 'zzzz'; its columns: 'id'"),
+        ({"columns": {"extra": {"who": "captoin"}}}, "no column 'captoin'; nearest: 'caption'"),
         ({"labels": {"mood": "moood"}}, "no column 'moood'; nearest: 'mood'"),
         ({"labels": {"anger": "mood"}}, "names the task 'anger'"),
         ({"label_map": {"mood": {"0": "angry"}}}, r"label_map\.mood leads to angry"),

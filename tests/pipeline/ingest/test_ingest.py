@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -296,3 +297,42 @@ def test_label_values_come_back(corpus: Corpus) -> None:
     assert rows["label.mood"].to_pylist() == [index % 2 for index in range(24)]
     assert rows["image_width"].to_pylist() == [40] * 24
     assert np.asarray(rows["image_phash"].to_pylist(), np.uint64).dtype == np.uint64
+
+
+def test_speakers_of_emodb_and_of_a_table_are_not_parted(tmp_path: Path) -> None:
+    (tmp_path / "emodb" / "wav").mkdir(parents=True)
+    lines = ["id,file,who,mood"]
+    for speaker in range(3, 13):
+        for sentence in range(12):
+            name = f"{speaker:02d}a{sentence:02d}{'FNW'[sentence % 3]}a.wav"
+            (tmp_path / "emodb" / "wav" / name).write_bytes(name.encode())
+            lines.append(f"{name},wav/{name},{speaker},{sentence % 3}")
+    (tmp_path / "emodb" / "mine.csv").write_text("\n".join(lines))
+    own = {
+        "name": "mine",
+        "title": "Mine",
+        "reader": "table",
+        "licence": "mine",
+        "obtain": "it is mine",
+        "tasks": {"mood": {"classes": ["a", "b", "c"]}},
+        "splits": {"val": 0.1, "test": 0.2, "stratify": "mood", "group_by": "speaker"},
+        "table": {
+            "path": "mine.csv",
+            "columns": {
+                "key": "id",
+                "audio": "file",
+                "labels": {"mood": "mood"},
+                "extra": {"speaker": "who"},
+            },
+        },
+    }
+    for manifest in (load_manifest("emodb"), Manifest.model_validate(own)):
+        layout = StoreLayout(tmp_path / manifest.name)
+        table = ingest_dataset(manifest, tmp_path / "emodb", layout)
+        parts: dict[str, set[str]] = {}
+        for row in table.table(0, ["split", "extra"]).to_pylist():
+            parts.setdefault(json.loads(row["extra"])["speaker"], set()).add(row["split"])
+        assert sorted(part for (part,) in parts.values()) == ["test"] * 2 + ["train"] * 7 + ["val"]
+    absent = own | {"splits": {**own["splits"], "group_by": "singer"}}  # type: ignore[dict-item]
+    with pytest.raises(DatasetError, match="no row has a field 'singer'; there are: speaker"):
+        ingest_dataset(Manifest.model_validate(absent), tmp_path / "emodb", StoreLayout(tmp_path))

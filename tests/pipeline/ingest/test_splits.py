@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affectflow.pipeline.errors import DatasetError
 from affectflow.pipeline.ingest.splits import make_splits
 from affectflow.pipeline.manifest import Splits
 
@@ -137,3 +139,94 @@ def test_a_test_part_is_held_out_only_where_there_is_no_official_one(official: b
     generated = [item for item in rows if item["split_origin"] == "generated"]
     share = sum(item["split"] == "test" for item in generated) / len(generated)
     assert share == 0 if official else 0.12 < share < 0.18
+
+
+def spoken(speakers: dict[str, int], seed: int = 0) -> list[dict[str, Any]]:
+    """Rows of speakers, none of them near-duplicates."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for speaker, count in speakers.items():
+        for _ in range(count):
+            label = int(generator.choice(3, p=[0.5, 0.3, 0.2]))
+            name = f"k{len(rows)}"
+            rows.append({**row(name, f"g{name}", label), "extra": json.dumps({"speaker": speaker})})
+    return rows
+
+
+BY_SPEAKER = POLICY.model_copy(update={"group_by": "speaker"})
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "c", "d", "e", None]),
+            st.integers(0, 20),
+            st.sampled_from([0, 1, None]),
+            st.sampled_from([None, None, None, None, "train", "test"]),
+        ),
+        min_size=1,
+        max_size=60,
+    ),
+    st.integers(0, 5),
+)
+def test_no_speaker_is_in_two_generated_parts(
+    facts: list[tuple[str | None, int, int | None, str | None]], seed: int
+) -> None:
+    rows = [
+        {**row(f"k{i}", f"g{g}", label, split), "extra": json.dumps({"speaker": speaker})}
+        for i, (speaker, g, label, split) in enumerate(facts)
+    ]
+    turned = [dict(item) for item in reversed(rows)]
+    policy = BY_SPEAKER.model_copy(update={"seed": seed})
+    make_splits(rows, policy, COLUMN)
+    make_splits(turned, policy, COLUMN)
+    assert parts(rows) == parts(turned)
+    for field in ("extra", "group"):
+        found: dict[str, set[str]] = defaultdict(set)
+        official: dict[str, bool] = defaultdict(bool)
+        for item in rows:
+            if item["extra"] == '{"speaker": null}' and field == "extra":
+                continue
+            official[item[field]] |= item["split_origin"] == "official"
+            if item["split_origin"] == "generated":
+                found[item[field]].add(item["split"])
+        assert all(len(split) == 1 for split in found.values())
+        assert all(found[name] <= {"train"} for name, bound in official.items() if bound)
+    if all(item["split_origin"] == "generated" for item in rows):
+        assert "train" in {item["split"] for item in rows}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_speakers_still_come_close_to_the_shares(seed: int) -> None:
+    rows = spoken({f"s{i}": 20 + 3 * i for i in range(12)}, seed)
+    make_splits(rows, BY_SPEAKER.model_copy(update={"seed": seed}), COLUMN)
+    sizes = Counter(item["split"] for item in rows)
+    assert sizes["test"] / len(rows) == pytest.approx(0.2, abs=0.06)
+    assert sizes["val"] / len(rows) == pytest.approx(0.15, abs=0.06)
+    others = {json.loads(item["extra"])["speaker"] for item in rows if item["split"] == "test"}
+    again = spoken({f"s{i}": 20 + 3 * i for i in range(12)}, seed)
+    make_splits(again, BY_SPEAKER.model_copy(update={"seed": seed + 1}), COLUMN)
+    assert others != {
+        json.loads(one["extra"])["speaker"] for one in again if one["split"] == "test"
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_part_has_a_speaker_while_there_are_some(count: int) -> None:
+    rows = spoken({f"s{i}": 30 for i in range(count)})
+    make_splits(rows, BY_SPEAKER, COLUMN)
+    assert {item["split"] for item in rows} == set(["train", "test", "val"][:count])
+
+
+def test_a_thousand_speakers_are_divided_as_well() -> None:
+    rows = spoken({f"s{i}": 1 + i % 3 for i in range(1000)})
+    make_splits(rows, BY_SPEAKER, COLUMN)
+    assert Counter(item["split"] for item in rows)["test"] / len(rows) == pytest.approx(
+        0.2, abs=0.02
+    )
+
+
+def test_a_field_that_no_row_has_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="no row has a field 'singer'; there are: speaker"):
+        make_splits(spoken({"a": 3}), POLICY.model_copy(update={"group_by": "singer"}), COLUMN)
