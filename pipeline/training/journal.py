@@ -50,11 +50,11 @@ class Journal:
             for name, value in flat_numbers(facts).items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def warn(self, step: int, name: str, message: str) -> None:
+    def warn(self, step: int, name: str, message: str, **facts: Any) -> None:
         """Write a warning, once per name."""
         if name not in self._warned:
             self._warned.add(name)
-            self.write("warning", step, name=name, message=message)
+            self.write("warning", step, name=name, message=message, **facts)
 
     def close(self) -> None:
         """Finish the TensorBoard file."""

@@ -165,7 +165,8 @@ class Trainer:
             self._warn_of_cut_batches()
             self._warn_of_other_ranks(before)
             if not self.position.finished:
-                self._warn(flat_numbers(self.data.counts))
+                for name, message in weak_spots(flat_numbers(self.data.counts)):
+                    self.journal.warn(self.position.step, name, message)
             while not self.position.finished:
                 self._train_epoch()
                 self._validate()
@@ -279,8 +280,11 @@ class Trainer:
         if found:
             facts = {"train": train, "val": found[1], "improved": improved}
             facts |= {"monitor": self.monitor.name, "value": value}
+            spots = dict(weak_spots({**train, **found[1]["decisions"]}))
+            facts["weak_spots"] = list(spots)
             self.journal.write("epoch", position.step, epoch=position.epoch, **facts)
-            self._warn({**train, **found[1]["decisions"]})
+            for name, message in spots.items():
+                self.journal.warn(position.step, name, message, epoch=position.epoch)
             if math.isnan(value):
                 message = f"{self.monitor.name} is undefined; such an epoch is not a better one"
                 self.journal.warn(position.step, "monitor_undefined", message)
@@ -356,10 +360,6 @@ class Trainer:
             self.scaler.load_state_dict(state["scaler"])
         self.meter.restore(state["meter"], self.ranks.device)
         return int(state["world"])
-
-    def _warn(self, means: Mapping[str, float]) -> None:
-        for name, message in weak_spots(means):
-            self.journal.warn(self.position.step, name, message)
 
     def _warn_of_cut_batches(self) -> None:
         pieces = self.config.accumulate * self.ranks.world

@@ -55,9 +55,24 @@ class SeedRecord:
 
     @property
     def warnings(self) -> list[str]:
-        """Messages of the lines of kind ``warning``."""
+        """Messages of the lines of kind ``warning``; of those that passed, when they were so."""
         found = (entry for entry in self.entries if entry.get("kind") == "warning")
-        return [str(entry.get("message") or entry.get("text") or entry) for entry in found]
+        return [
+            str(entry.get("message") or entry.get("text") or entry) + self._passed(entry)
+            for entry in found
+        ]
+
+    def _passed(self, warning: Mapping[str, Any]) -> str:
+        """Return words for a warning about an epoch that the best epoch does not give cause for."""
+        epoch, best = warning.get("epoch"), self.best_epoch
+        if epoch is None or best is None:
+            return ""
+        for entry in self.entries:
+            if entry.get("kind") == "epoch" and entry.get("epoch") == best:
+                if warning["name"] in entry.get("weak_spots", [warning["name"]]):
+                    return ""
+                return f" So it was after epoch {epoch}, no longer after epoch {best}, the best."
+        return ""
 
     @property
     def best_epoch(self) -> int | None:

@@ -23,8 +23,9 @@ from affectflow.pipeline.report.training.charts import Line, line_chart, ticks
 from affectflow.pipeline.report.training.neighbours import ALONE, MAX_CAPTION, Neighbour
 from affectflow.pipeline.report.training.page import Looks, render, write_training_report
 from affectflow.pipeline.report.training.picture import Picture
-from affectflow.pipeline.report.training.record import TrainingRecord, read_run
+from affectflow.pipeline.report.training.record import SeedRecord, TrainingRecord, read_run
 from affectflow.pipeline.report.training.scores import Cell
+from affectflow.pipeline.training.journal import Journal
 
 VOID = {"meta", "img", "rect", "input", "br", "hr"}
 
@@ -253,3 +254,19 @@ def test_entropy_is_relative_to_equal_weights() -> None:
     assert normalised_entropy([0.25] * 4) == pytest.approx(1.0)
     assert normalised_entropy([1.0, 0.0, 0.0]) == pytest.approx(0.0)
     assert normalised_entropy([1.0]) == 1.0
+
+
+@pytest.mark.parametrize("best", [1, 3])
+def test_a_warning_that_passed_says_so(tmp_path: Path, best: int) -> None:
+    journal = Journal(tmp_path, 0, lambda entry: None, tensorboard=False)
+    journal.warn(0, "cut", "batches are cut")
+    for epoch, spots in enumerate((["flat"], ["flat"], []), 1):
+        journal.write("epoch", 5 * epoch, epoch=epoch, weak_spots=spots)
+        for name in spots:
+            journal.warn(5 * epoch, name, "one class only", epoch=epoch)
+    (tmp_path / "best").mkdir()
+    state = {"position": {"best_epoch": best}}
+    (tmp_path / "best" / "state.json").write_text(json.dumps(state))
+    passed = " So it was after epoch 1, no longer after epoch 3, the best." if best == 3 else ""
+    found = SeedRecord("5", tmp_path).warnings
+    assert found == ["batches are cut", f"one class only{passed}"]

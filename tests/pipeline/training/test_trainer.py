@@ -280,6 +280,12 @@ def test_a_head_that_says_one_class_is_warned_about(tmp_path: Path) -> None:
     assert found["predictions/mood/majority"] == first == 0.25
     warned = [entry["message"] for entry in read_log(tmp_path) if entry["kind"] == "warning"]
     assert any("head of mood predicts one class only (accuracy" in message for message in warned)
+    last = epochs(tmp_path)[-1]
+    assert any("head of mood" in name for name in last["weak_spots"])
+    entries = [entry for entry in read_log(tmp_path) if entry["kind"] == "warning"]
+    known = {entry["name"]: entry["epoch"] for entry in entries if "epoch" in entry}
+    assert set(last["weak_spots"]) <= set(known)
+    assert min(known.values()) >= 1
 
 
 def test_what_json_lacks_is_null_in_the_log(tmp_path: Path) -> None:
