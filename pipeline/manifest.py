@@ -59,7 +59,8 @@ class Splits(Config):
         seed: Seed of the generated part.
         stratify: Task whose class shares are kept equal between the parts.
         group_by: What beside near-duplicates stays in one generated part: a field that the reader
-            keeps beside each row, such as ``speaker``. Rows without it stand alone.
+            keeps beside each row, such as ``speaker``. Rows without it stand alone. Recordings of
+            the same sentence are then no near-duplicates.
     """
 
     official: bool = False

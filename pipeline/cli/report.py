@@ -61,8 +61,9 @@ def _training_page(
         try:
             from ..evaluation.trained import TrainedRun
             from ..report.training.looks import look
+            from . import show
         except ModuleNotFoundError as error:
             raise missing_dependency(error) from error
         stores = (store,) if store is not None else ()
-        looks = look(TrainedRun(folder, stores=stores), per_class, task)
+        looks = look(TrainedRun(folder, stores=stores, tell=show.tell), per_class, task)
     return write_training_report(run, looks, (out or folder / PAGE_NAME).absolute())

@@ -177,9 +177,10 @@ def _media_status(*facts: MediaFacts | None) -> tuple[Any, str]:
 
 def finish_rows(rows: Sequence[dict[str, Any]], manifest: Manifest) -> None:
     """Fill group and split of rows whose media are known."""
-    for row, group in zip(rows, find_groups(rows), strict=True):
-        row["group"] = group
     policy = manifest.splits
+    groups = find_groups(rows, transcripts=policy.group_by is None)
+    for row, group in zip(rows, groups, strict=True):
+        row["group"] = group
     column = LABEL_PREFIX + policy.stratify if policy.stratify else None
     make_splits(rows, policy, column)
 

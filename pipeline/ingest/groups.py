@@ -46,16 +46,20 @@ def fold_caption(text: str) -> str:
     return "".join(character for character in folded if character.isalnum())
 
 
-def find_groups(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def find_groups(rows: Sequence[Mapping[str, Any]], *, transcripts: bool = True) -> list[str]:
     """Return a group name per row: the key of the group's first row, hashed short.
 
     Args:
         rows: Mappings with ``key``, ``text``, ``image_sha256``, ``image_phash``, ``source``; of
-            intervals of a recording also ``audio_sha256``, ``start_s``, ``end_s``.
+            recordings also ``audio``, and of their intervals ``audio_sha256``, ``start_s``,
+            ``end_s``.
+        transcripts: Whether equal captions join rows with a recording too. Where many speak the
+            same sentences, they would join them all.
     """
     unions = Unions(len(rows))
     _join_equal(unions, (row["image_sha256"] for row in rows))
-    captions = (fold_caption(row["text"]) for row in rows)
+    read = (row if transcripts or row["audio"] is None else None for row in rows)
+    captions = (fold_caption(row["text"]) if row else "" for row in read)
     _join_equal(unions, (text if len(text) >= MIN_CAPTION_LETTERS else None for text in captions))
     # Clips are measured with their whole recording: apart, one would tell of the other.
     _join_equal(unions, (row["audio_sha256"] if _is_clip(row) else None for row in rows))

@@ -233,7 +233,8 @@ class _Builder:
         if before:
             message += f" left: all {before} lack a feature ({', '.join(sorted(self._needed))})"
             raise StoreError(message, "data.missing=keep, or extract the features")
-        raise StoreError(message, "choose another split in the manifest, or another dataset")
+        hint = "see `pipeline datasets validate`; the manifest's splits say shares and group_by"
+        raise StoreError(message, hint)
 
     def _column(self, role: str, which: np.ndarray, where: np.ndarray, rows: Rows) -> Column:
         item = self._located[role]

@@ -113,8 +113,10 @@ def check_monitor(
 def weak_spots(means: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """Yield name and message of what the means of an epoch say against the model."""
     for message in diagnose(means):
-        # The same finding with another number is the same warning.
-        yield re.sub(r"[\d.]+(e[-+]\d+)?%?", "#", message), message
+        # The same finding with another number, or another aside, is the same warning; numbers in
+        # the name of a task or a part are not.
+        name = re.sub(r"(?<![\w.])[\d.]+(e[-+]\d+)?%?(?![\w])", "#", message)
+        yield re.sub(r" \([^()]*\)", "", name), message
 
 
 def decisions(

@@ -52,23 +52,29 @@ class Settings:
     def identity(self, tasks: Sequence[Task]) -> dict[str, Any]:
         """Return what decides the result over given data, without how fast it is computed.
 
-        A default and the same value said aloud are one. What the digest of the data covers, such
-        as which samples and which features, is left to it.
+        All tasks, the automatic monitor, a feature that plays its role by default and a factor of
+        one are the same whether said aloud or not. Which features they are, the digest of the data
+        says.
 
         Args:
             tasks: The tasks of the data, in order.
         """
         found = self.to_json()
         elsewhere = {
-            "data": ("stores", "cache", "samples", "features"),
+            "data": ("stores", "cache", "features"),
             "loader": ("workers",),
             "trainer": self.recipe.trainer.RUNTIME,
         }
         for owner, names in elsewhere.items():
             for name in names:
                 del found[owner][name]
-        scale = self.data.scale.items()
-        found["data"]["scale"] = {role: factor for role, factor in scale if factor != 1}
+        for owner, name in (
+            ("data", "scale"),
+            ("loss", "task_weights"),
+            ("optimizer", "lr_scales"),
+        ):
+            factors: dict[str, float] = found[owner][name]
+            found[owner][name] = {key: factor for key, factor in factors.items() if factor != 1}
         found["data"]["tasks"] = [task.name for task in tasks]
         found["trainer"]["monitor"] = Monitor.of(self.recipe.trainer.monitor, tasks).name
         return {"name": self.kind.name, **found}

@@ -280,10 +280,10 @@ class Trainer:
         if found:
             facts = {"train": train, "val": found[1], "improved": improved}
             facts |= {"monitor": self.monitor.name, "value": value}
-            spots = dict(weak_spots({**train, **found[1]["decisions"]}))
-            facts["weak_spots"] = list(spots)
+            spots = list(weak_spots({**train, **found[1]["decisions"]}))
+            facts["weak_spots"] = list(dict.fromkeys(name for name, _ in spots))
             self.journal.write("epoch", position.step, epoch=position.epoch, **facts)
-            for name, message in spots.items():
+            for name, message in spots:
                 self.journal.warn(position.step, name, message, epoch=position.epoch)
             if math.isnan(value):
                 message = f"{self.monitor.name} is undefined; such an epoch is not a better one"

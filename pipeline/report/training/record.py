@@ -71,7 +71,8 @@ class SeedRecord:
             if entry.get("kind") == "epoch" and entry.get("epoch") == best:
                 if warning["name"] in entry.get("weak_spots", [warning["name"]]):
                     return ""
-                return f" So it was after epoch {epoch}, no longer after epoch {best}, the best."
+                then = "no longer" if epoch < best else "not yet"
+                return f" So it was after epoch {epoch}, {then} after epoch {best}, the best."
         return ""
 
     @property

@@ -301,12 +301,13 @@ def test_label_values_come_back(corpus: Corpus) -> None:
 
 def test_speakers_of_emodb_and_of_a_table_are_not_parted(tmp_path: Path) -> None:
     (tmp_path / "emodb" / "wav").mkdir(parents=True)
-    lines = ["id,file,who,mood"]
+    # Everybody says the same sentences.
+    lines = ["id,file,who,mood,said"]
     for speaker in range(3, 13):
         for sentence in range(12):
             name = f"{speaker:02d}a{sentence:02d}{'FNW'[sentence % 3]}a.wav"
             (tmp_path / "emodb" / "wav" / name).write_bytes(name.encode())
-            lines.append(f"{name},wav/{name},{speaker},{sentence % 3}")
+            lines.append(f"{name},wav/{name},{speaker},{sentence % 3},the sentence {sentence}")
     (tmp_path / "emodb" / "mine.csv").write_text("\n".join(lines))
     own = {
         "name": "mine",
@@ -321,6 +322,7 @@ def test_speakers_of_emodb_and_of_a_table_are_not_parted(tmp_path: Path) -> None
             "columns": {
                 "key": "id",
                 "audio": "file",
+                "text": "said",
                 "labels": {"mood": "mood"},
                 "extra": {"speaker": "who"},
             },

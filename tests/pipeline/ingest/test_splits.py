@@ -179,6 +179,10 @@ def test_no_speaker_is_in_two_generated_parts(
     ]
     turned = [dict(item) for item in reversed(rows)]
     policy = BY_SPEAKER.model_copy(update={"seed": seed})
+    if not any(speaker for speaker, *_ in facts):
+        with pytest.raises(DatasetError, match="is empty in every row"):
+            make_splits(rows, policy, COLUMN)
+        return
     make_splits(rows, policy, COLUMN)
     make_splits(turned, policy, COLUMN)
     assert parts(rows) == parts(turned)
@@ -212,6 +216,57 @@ def test_few_speakers_still_come_close_to_the_shares(seed: int) -> None:
     }
 
 
+def shares_of(rows: list[dict[str, Any]]) -> dict[str, float]:
+    usable = [item for item in rows if item.get("status", "ok") == "ok"]
+    counts = Counter(item["split"] for item in usable)
+    return {part: counts[part] / len(usable) for part in ("train", "val", "test")}
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("speakers", "count", "bad"), [(3, 30, 1), (4, 30, 3), (10, 50, 5)])
+def test_rows_that_cannot_be_used_make_no_part(
+    speakers: int, count: int, bad: int, seed: int
+) -> None:
+    rows = spoken({f"s{i}": count for i in range(speakers)})
+    for index in range(bad):
+        broken = row(f"bad{index}", f"gbad{index}", None)
+        rows.append({**broken, "extra": "{}", "status": "bad_row"})
+    rows.append({**row("alone", "galone", 0), "extra": json.dumps({"speaker": ""})})
+    for item in spoken({"gone": 3}):
+        name = "gone" + item["key"]
+        rows.append({**item, "key": name, "group": name, "status": "missing_file"})
+    make_splits(rows, BY_SPEAKER.model_copy(update={"seed": seed}), COLUMN)
+    shares = shares_of(rows)
+    assert shares["test"] >= 1 / speakers - 0.02
+    assert shares["val"] >= 1 / speakers - 0.02
+    assert shares["train"] >= 0.3
+
+
+def test_one_speaker_of_nearly_all_rows_stays_in_train() -> None:
+    rows = [*spoken({"much": 1000}), *({**row(f"r{i}", f"r{i}"), "extra": "{}"} for i in range(20))]
+    make_splits(rows, BY_SPEAKER, COLUMN)
+    assert all(item["split"] == "train" for item in rows[:1000])
+    assert shares_of(rows)["test"] > 0
+
+
+def test_labels_finer_than_speakers_do_not_stop_the_shares() -> None:
+    rows = spoken({f"s{i}": 20 for i in range(40)})
+    for index, item in enumerate(rows):
+        item[COLUMN] = index
+    make_splits(rows, BY_SPEAKER, COLUMN)
+    assert shares_of(rows)["test"] == pytest.approx(0.2, abs=0.02)
+    assert shares_of(rows)["val"] == pytest.approx(0.15, abs=0.02)
+
+
+def test_the_seed_chooses_among_few_speakers() -> None:
+    seen = set()
+    for seed in range(20):
+        rows = spoken({f"s{i}": 30 for i in range(5)})
+        make_splits(rows, BY_SPEAKER.model_copy(update={"seed": seed}), COLUMN)
+        seen |= {json.loads(one["extra"])["speaker"] for one in rows if one["split"] == "test"}
+    assert len(seen) == 5
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_every_part_has_a_speaker_while_there_are_some(count: int) -> None:
     rows = spoken({f"s{i}": 30 for i in range(count)})
@@ -230,3 +285,8 @@ def test_a_thousand_speakers_are_divided_as_well() -> None:
 def test_a_field_that_no_row_has_is_an_error() -> None:
     with pytest.raises(DatasetError, match="no row has a field 'singer'; there are: speaker"):
         make_splits(spoken({"a": 3}), POLICY.model_copy(update={"group_by": "singer"}), COLUMN)
+    with pytest.raises(DatasetError, match="'speaker' is empty in every row"):
+        make_splits(spoken({"": 3}), BY_SPEAKER, COLUMN)
+    bad = {**row("bad", "g"), "extra": "{}", "status": "bad_row"}
+    make_splits([bad], BY_SPEAKER, COLUMN)
+    assert bad["split"] == "train"

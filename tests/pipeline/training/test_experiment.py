@@ -78,6 +78,7 @@ def test_a_default_and_the_same_value_said_aloud_are_one_run(tmp_path: Path) -> 
         {"data": {**data, "scale": {"e_img": 1.0}}},
         {"trainer": {**SMALL["trainer"], "monitor": record["monitor"]}},
         {"loader": {**SMALL["loader"], "workers": 2}},
+        {"loss": {"task_weights": {tasks[0]: 1.0}}},
     ]
     for overrides in said:
         assert folder_of(settings_of(tmp_path / "store", **overrides), runs) == found
@@ -87,6 +88,7 @@ def test_a_default_and_the_same_value_said_aloud_are_one_run(tmp_path: Path) -> 
         {"data": {**data, "scale": {"e_img": 2.0}}},
         {"trainer": {**SMALL["trainer"], "monitor": "val/loss"}},
         {"loader": {"batch_size": 6}},
+        {"loss": {"task_weights": {tasks[0]: 0.5}}},
     ]
     paths = {folder_of(settings_of(tmp_path / "store", **overrides), runs) for overrides in other}
     assert len(paths | {folder_of(plain, runs)}) == len(other) + 1
