@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -100,26 +100,31 @@ def open_trained(
     Raises:
         UsageError: There is no such checkpoint or device.
     """
+    from ..evaluation.trained import Checkpoint as Which
     from ..evaluation.trained import TrainedRun
+    from ..extractors._device import DeviceName
     from . import show
 
-    _one_of("checkpoint", checkpoint, ("best", "last"))
+    which: Which = _one_of("checkpoint", checkpoint, get_args(Which))
+    place: DeviceName | None = None
     if device is not None:
-        _one_of("device", device, ("auto", "cpu", "cuda"))
-    stores = tuple(store or ())
-    return TrainedRun(folder, checkpoint, stores, device, show.tell)  # type: ignore[arg-type]
+        place = _one_of("device", device, get_args(DeviceName))
+    return TrainedRun(folder, which, tuple(store or ()), place, show.tell)
 
 
 def _criterion(name: str | None) -> Criterion | None:
     from ..evaluation.thresholds import Criterion
 
+    criterion: Criterion | None = None
     if name is not None:
-        _one_of("criterion", name, get_args(Criterion))
-    return name  # type: ignore[return-value]
+        criterion = _one_of("criterion", name, get_args(Criterion))
+    return criterion
 
 
-def _one_of(kind: str, name: str, known: tuple[str, ...]) -> None:
+def _one_of(kind: str, name: str, known: tuple[str, ...]) -> Any:
+    """Return the name, which from here on is one of the known ones."""
     from ..errors import UsageError, unknown_name
 
     if name not in known:
         raise UsageError(unknown_name(kind, name, known))
+    return name

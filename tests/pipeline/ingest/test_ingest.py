@@ -309,7 +309,7 @@ def test_speakers_of_emodb_and_of_a_table_are_not_parted(tmp_path: Path) -> None
             (tmp_path / "emodb" / "wav" / name).write_bytes(name.encode())
             lines.append(f"{name},wav/{name},{speaker},{sentence % 3},the sentence {sentence}")
     (tmp_path / "emodb" / "mine.csv").write_text("\n".join(lines))
-    own = {
+    own: dict[str, Any] = {
         "name": "mine",
         "title": "Mine",
         "reader": "table",
@@ -335,6 +335,6 @@ def test_speakers_of_emodb_and_of_a_table_are_not_parted(tmp_path: Path) -> None
         for row in table.table(0, ["split", "extra"]).to_pylist():
             parts.setdefault(json.loads(row["extra"])["speaker"], set()).add(row["split"])
         assert sorted(part for (part,) in parts.values()) == ["test"] * 2 + ["train"] * 7 + ["val"]
-    absent = own | {"splits": {**own["splits"], "group_by": "singer"}}  # type: ignore[dict-item]
+    absent = own | {"splits": {**own["splits"], "group_by": "singer"}}
     with pytest.raises(DatasetError, match="no row has a field 'singer'; there are: speaker"):
         ingest_dataset(Manifest.model_validate(absent), tmp_path / "emodb", StoreLayout(tmp_path))
