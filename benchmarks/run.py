@@ -27,6 +27,7 @@ NAMES = (
     "deepfillv2",
     "audio",
     "mult",
+    "gather_rows",
     "loader",
 )
 RESULTS = Path(__file__).parent / "results"

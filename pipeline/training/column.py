@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from affectflow.kernels.gather_rows.op import gather_rows
 from affectflow.models.batch import FeatureBatch
 
 from ..errors import StoreError
@@ -106,34 +107,25 @@ class Column:
         values = self.pool.take((len(rows), *shape), self.output_dtype)
         if not self._gather(values, rows):
             self._fill(values, rows, np.arange(len(rows), dtype=np.int64) * math.prod(shape))
-        values[self.file[rows] < 0] = 0
+        missing = self.file[rows] < 0
+        if missing.any():
+            values[missing] = 0
         return self._finite(torch.from_numpy(values), rows)
 
     def _gather(self, values: np.ndarray, rows: np.ndarray) -> bool:
         """Take rows at once if they are all of one mapped file; return whether they are."""
         numbers, dtype = math.prod(int(size or 0) for size in self.shape), np.dtype(self.spec.dtype)
-        width = numbers * dtype.itemsize
-        if len(self.paths) != 1 or self.shape != self.spec.shape or not width:
-            return False
-        if dtype != values.dtype and width > _CHUNK_BYTES:
+        if len(self.paths) != 1 or self.shape != self.spec.shape or not numbers:
             return False
         table = self.files.table(dtype, numbers)
-        if table is None:
+        if table is None or not len(table):
             return False
-        where = self.offset[rows] // width
-        if where.max(initial=0) >= len(table):
-            raise StoreError(f"'{self.paths[0].name}' is shorter than it was", "`pipeline verify`")
-        flat = values.reshape(len(rows), numbers)
-        if dtype == values.dtype:
-            # "clip" spares a copy; every number was just seen to lie inside.
-            np.take(table, where, axis=0, out=flat, mode="clip")
-            return True
-        step = _CHUNK_BYTES // width
-        scratch, output = np.empty((step, numbers), dtype), torch.from_numpy(flat)
-        for first in range(0, len(rows), step):
-            some = where[first : first + step]
-            np.take(table, some, axis=0, out=scratch[: len(some)], mode="clip")
-            output[first : first + step].copy_(torch.from_numpy(scratch[: len(some)]))
+        where = self.offset[rows] // (numbers * dtype.itemsize)
+        try:
+            gather_rows(table, where, values.reshape(len(rows), numbers))
+        except IndexError as error:
+            message = f"'{self.paths[0].name}' is shorter than it was"
+            raise StoreError(message, "`pipeline verify`") from error
         return True
 
     def _packed(self, rows: np.ndarray) -> Tensor:

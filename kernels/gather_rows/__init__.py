@@ -1,0 +1,1 @@
+"""Rows of a table, taken by number into a batch."""
