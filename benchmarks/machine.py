@@ -12,7 +12,7 @@ from affectflow.pipeline.stage import library_version
 
 LIBRARIES = (
     "affectflow", "numpy", "pyarrow", "pillow", "torch", "open_clip_torch", "dask", "distributed",
-    "datasets",
+    "datasets", "llvmlite",
 )  # fmt: skip
 
 

@@ -32,6 +32,8 @@ class Case(NamedTuple):
 CASES = (
     Case("one row of one number", 1, 1, 1, "float16", "float16"),
     Case("none taken", 3, 64, 0, "float16", "float32"),
+    Case("rows of nothing", 5, 0, 3, "float16", "float32"),
+    Case("one row", 5, 64, 1, "float16", "float32"),
     Case("odd sizes", 63, 65, 31, "float16", "float16"),
     Case("odd sizes, widened", 63, 65, 31, "float16", "float32"),
     Case("vectors", 1000, 512, 64, "float16", "float16"),
@@ -40,6 +42,8 @@ CASES = (
     Case("float32", 100, 768, 63, "float32", "float32"),
     Case("double to single", 20, 64, 7, "float64", "float32"),
     Case("integers", 50, 64, 33, "int32", "int64"),
+    Case("halves of integers", 50, 64, 33, "int16", "float32"),
+    Case("single of integers", 50, 64, 33, "int32", "float32"),
     Case("bytes", 50, 640, 33, "uint8", "uint8"),
     Case("truth values", 50, 64, 33, "bool", "int64"),
     Case("regions", 70, 100 * 2048, 63, "float16", "float16"),

@@ -8,16 +8,10 @@ across the pages of a file; the kernel asks for lines two kibibytes before they 
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import llvmlite
 import llvmlite.binding as llvm
-
-_OLDEST = (0, 45)
-if tuple(int(part) for part in llvmlite.__version__.split(".")[:2]) < _OLDEST:
-    raise ImportError(f"llvmlite {llvmlite.__version__} is older than 0.45")
 
 LINE_BYTES = 64
 _AHEAD_BYTES = 2048
@@ -25,8 +19,24 @@ _AHEAD_BYTES = 2048
 Gather = Callable[[int, int, int, int, int], None]
 """Address of the output, of the table, of the int64 row numbers; how many; numbers per row."""
 
+
+class Kernels(NamedTuple):
+    """What was compiled. Rows are whole lines of the cache as stored.
+
+    Attributes:
+        copy: Bytes, past the cache; the output begins at a line of it.
+        widen: float16 to float32; None where the processor does not convert them itself.
+        widen_past: Likewise past the cache; the output begins at a line of it.
+    """
+
+    copy: Gather
+    widen: Gather | None
+    widen_past: Gather | None
+
+
 _PROGRAM = """
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
+declare void @llvm.x86.sse.sfence()
 
 define void @gather(ptr %out, ptr %table, ptr %where, i64 %count, i64 %width) {{
 entry:
@@ -57,7 +67,7 @@ row.end:
   %again = icmp ult i64 %i.next, %count
   br i1 %again, label %row, label %done
 done:
-  fence seq_cst
+  call void @llvm.x86.sse.sfence()
   ret void
 }}
 
@@ -65,54 +75,53 @@ done:
 """
 _PREFETCH = f"""%ahead = getelementptr i8, ptr %from, i64 {_AHEAD_BYTES}
   call void @llvm.prefetch.p0(ptr %ahead, i32 0, i32 0, i32 1)"""
+_PAST_CACHE = f"align {LINE_BYTES}, !nontemporal !0"
 
 
-@functools.cache
-def copying() -> Gather:
-    """Return the kernel that copies bytes past the cache.
+def build() -> Kernels:
+    """Compile for this processor.
 
-    The output begins at a line of the cache, and rows are whole lines.
+    Raises:
+        RuntimeError: LLVM does not know the processor or the language of this file (llvmlite
+            before 0.45), or the system forbids compiled code.
     """
-    return _compiled(
-        stored="i8",
-        given="i8",
-        step=LINE_BYTES,
-        align=1,
-        prefetch=_PREFETCH,
-        widen="",
-        value="%read",
-        store=f"align {LINE_BYTES}, !nontemporal !0",
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.check_jit_execution()
+    return Kernels(
+        _compiled(
+            stored="i8",
+            given="i8",
+            step=LINE_BYTES,
+            align=1,
+            prefetch=_PREFETCH,
+            widen="",
+            value="%read",
+            store=_PAST_CACHE,
+        ),
+        _widening(prefetch="", store="align 4"),
+        _widening(prefetch=_PREFETCH, store=_PAST_CACHE),
     )
 
 
-@functools.cache
-def widening(past_cache: bool) -> Gather:
-    """Return the kernel that turns float16 into float32; rows are whole lines of float16.
-
-    Args:
-        past_cache: Whether stores go past the cache; the output then begins at a line of it.
-    """
+def _widening(prefetch: str, store: str) -> Gather | None:
+    # Without this, LLVM calls a function for each number, which is not there.
+    if not llvm.get_host_cpu_features().get("f16c"):
+        return None
+    step = LINE_BYTES // 2
     return _compiled(
         stored="half",
         given="float",
-        step=LINE_BYTES // 2,
+        step=step,
         align=2,
-        prefetch=_PREFETCH if past_cache else "",
-        widen=f"%wide = fpext <{LINE_BYTES // 2} x half> %read to <{LINE_BYTES // 2} x float>",
+        prefetch=prefetch,
+        widen=f"%wide = fpext <{step} x half> %read to <{step} x float>",
         value="%wide",
-        store=f"align {LINE_BYTES}, !nontemporal !0" if past_cache else "align 4",
+        store=store,
     )
 
 
-@functools.cache
-def can_widen() -> bool:
-    """Return whether this processor converts half precision itself."""
-    return bool(llvm.get_host_cpu_features().get("f16c"))
-
-
 def _compiled(**parts: Any) -> Gather:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
     module = llvm.parse_assembly(_PROGRAM.format(**parts))
     module.verify()
     machine = llvm.Target.from_default_triple().create_target_machine(

@@ -17,12 +17,17 @@ def gather_rows(table: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
         np.take(table, where, axis=0, out=out, mode="clip")
         return
     # torch converts half precision with vector instructions, NumPy number by number.
-    output = torch.from_numpy(out)
-    columns = max(1, _CHUNK_BYTES // table.itemsize)
-    rows = max(1, columns // table.shape[1]) if table.shape[1] else len(where)
-    for row in range(0, len(where), max(1, rows)):
+    output, width = torch.from_numpy(out), table.shape[1]
+    columns = _CHUNK_BYTES // table.itemsize
+    rows = max(1, columns // max(1, width))
+    scratch = np.empty((rows, min(columns, width)), table.dtype)
+    for row in range(0, len(where), rows):
         some = where[row : row + rows]
-        for column in range(0, table.shape[1], columns):
-            scratch = table[some, column : column + columns]
+        for column in range(0, width, columns):
+            piece = scratch[: len(some), : width - column]
+            if width <= columns:
+                np.take(table, some, axis=0, out=piece, mode="clip")
+            else:
+                piece[0] = table[some[0], column : column + columns]
             target = output[row : row + len(some), column : column + columns]
-            target.copy_(torch.from_numpy(scratch))
+            target.copy_(torch.from_numpy(piece))

@@ -118,7 +118,7 @@ class Column:
         if len(self.paths) != 1 or self.shape != self.spec.shape or not numbers:
             return False
         table = self.files.table(dtype, numbers)
-        if table is None or not len(table):
+        if table is None or not (len(table) or (self.file[rows] >= 0).any()):
             return False
         where = self.offset[rows] // (numbers * dtype.itemsize)
         try:
@@ -180,17 +180,15 @@ class Column:
             self._convert(values, item, spans)
 
     def _copy(self, values: np.ndarray, item: int, spans: Spans) -> None:
-        target, views = _bytes(values), self.files.views()
-        whole = torch.frombuffer(target, dtype=torch.uint8)
+        target, files = _bytes(values), self.files
+        whole, is_mapped = torch.frombuffer(target, dtype=torch.uint8), files.views() is not None
         for file, offset, start, count in spans:
             begin, size = start * item, count * item
-            if views is None:
-                self.files.read_into(target[begin : begin + size], file, offset)
-            elif size < _LARGE_BYTES:
-                target[begin : begin + size] = views[file][offset : offset + size]
-            else:
-                source = torch.frombuffer(views[file], dtype=torch.uint8, count=size, offset=offset)
+            if is_mapped and size >= _LARGE_BYTES:
+                source = torch.frombuffer(files.mapped(file, offset, size), dtype=torch.uint8)
                 whole[begin : begin + size].copy_(source)
+            else:
+                files.read_into(target[begin : begin + size], file, offset)
 
     def _convert(self, values: np.ndarray, item: int, spans: Spans) -> None:
         """Read through a small scratch, converting what it holds each time it is full."""

@@ -67,15 +67,27 @@ class ValueFiles:
         table.flags.writeable = False
         return table
 
+    def mapped(self, file: int, start: int, size: int) -> memoryview:
+        """Return bytes of a mapped file.
+
+        Raises:
+            StoreError: The file is gone or shorter than it was.
+        """
+        views = self.views()
+        assert views is not None, "files that are read by position are not mapped"
+        found = views[file][start : start + size]
+        if len(found) != size:
+            raise self._shorter(file)
+        return found
+
     def read_into(self, target: memoryview, file: int, start: int) -> None:
         """Fill ``target`` with the bytes of a file from ``start`` on.
 
         Raises:
             StoreError: The file is gone or shorter than it was.
         """
-        views = self.views()
-        if views is not None:
-            target[:] = views[file][start : start + len(target)]
+        if self.views() is not None:
+            target[:] = self.mapped(file, start, len(target))
             return
         descriptor = self._descriptors.get(file)
         if descriptor is not None:
@@ -133,9 +145,12 @@ class ValueFiles:
             except OSError as error:
                 raise _gone(error) from error
             if count == 0:
-                name = self._paths[file].name
-                raise StoreError(f"'{name}' is shorter than it was", "`pipeline verify`")
+                raise self._shorter(file)
             done += count
+
+    def _shorter(self, file: int) -> StoreError:
+        message = f"'{self._paths[file].name}' is shorter than it was"
+        return StoreError(message, "`pipeline verify`")
 
 
 def _map(path: Path) -> memoryview:

@@ -134,6 +134,33 @@ def test_many_threads_read_the_same(
             assert torch.equal(future.result().features["regions"].values, wanted)
 
 
+@pytest.mark.parametrize("large", [1, 1 << 14], ids=["copied by torch", "copied by Python"])
+@pytest.mark.parametrize("dtype", ["float32", "stored"])
+@pytest.mark.parametrize("left", [0, 10])
+@pytest.mark.parametrize("one_file", [True, False])
+def test_a_mapped_file_that_was_cut(
+    tmp_path: Path,
+    one_file: bool,
+    left: int,
+    dtype: str,
+    large: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(column, "_LARGE_BYTES", large)
+    if not one_file:
+        monkeypatch.setattr(whole, "_made", lambda *_: False)
+        monkeypatch.setattr(whole, "_room_for", lambda *_: False)
+    make_store(tmp_path)
+    train = opened(tmp_path, dtype=dtype).split("train")
+    kind = "whole-*.bin" if one_file else "features/mini/*/*/part-00000.parquet"
+    cut = [path for path in tmp_path.rglob("*") if path.match(kind)]
+    assert cut
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(StoreError, match="shorter than it was"):
+        train.batch([0])
+
+
 def test_a_file_that_is_gone_or_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole, "MAPPED_BYTES", 0)
     make_store(tmp_path)
