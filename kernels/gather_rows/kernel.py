@@ -2,7 +2,8 @@
 
 Two forms of stores: through the cache, or past it (non-temporal), which neither reads a line before
 it is overwritten nor drives others out. Past the cache, a processor does not fetch ahead by itself
-across the pages of a file; the kernel asks for lines two kibibytes before they are read.
+across the pages of a file; the kernel asks for lines two kibibytes before they are read, at the end
+of a row for those of the next.
 """
 
 from __future__ import annotations
@@ -50,6 +51,15 @@ row:
   %source = getelementptr {stored}, ptr %table, i64 %first
   %start = mul i64 %i, %width
   %target = getelementptr {given}, ptr %out, i64 %start
+  %i.next = add i64 %i, 1
+  %again = icmp ult i64 %i.next, %count
+  %upcoming = select i1 %again, i64 %i.next, i64 %i
+  %place.next = getelementptr i64, ptr %where, i64 %upcoming
+  %number.next = load i64, ptr %place.next
+  %before = sub i64 %number.next, 1
+  %first.next = mul i64 %before, %width
+  ; Behind the end of this row, the next one begins.
+  %next = getelementptr {stored}, ptr %table, i64 %first.next
   br label %line
 line:
   %j = phi i64 [ 0, %row ], [ %j.next, %line ]
@@ -63,8 +73,6 @@ line:
   %more = icmp ult i64 %j.next, %width
   br i1 %more, label %line, label %row.end
 row.end:
-  %i.next = add i64 %i, 1
-  %again = icmp ult i64 %i.next, %count
   br i1 %again, label %row, label %done
 done:
   call void @llvm.x86.sse.sfence()
@@ -73,7 +81,10 @@ done:
 
 !0 = !{{ i32 1 }}
 """
-_PREFETCH = f"""%ahead = getelementptr i8, ptr %from, i64 {_AHEAD_BYTES}
+_PREFETCH = """%k = add i64 %j, {ahead}
+  %over = icmp uge i64 %k, %width
+  %base = select i1 %over, ptr %next, ptr %source
+  %ahead = getelementptr {stored}, ptr %base, i64 %k
   call void @llvm.prefetch.p0(ptr %ahead, i32 0, i32 0, i32 1)"""
 _PAST_CACHE = f"align {LINE_BYTES}, !nontemporal !0"
 
@@ -94,13 +105,13 @@ def build() -> Kernels:
             given="i8",
             step=LINE_BYTES,
             align=1,
-            prefetch=_PREFETCH,
+            prefetch=_PREFETCH.format(stored="i8", ahead=_AHEAD_BYTES),
             widen="",
             value="%read",
             store=_PAST_CACHE,
         ),
-        _widening(prefetch="", store="align 4"),
-        _widening(prefetch=_PREFETCH, store=_PAST_CACHE),
+        _widening("", "align 4"),
+        _widening(_PREFETCH.format(stored="half", ahead=_AHEAD_BYTES // 2), _PAST_CACHE),
     )
 
 

@@ -24,9 +24,9 @@ PAST_CACHE_BYTES = 16 << 20
 Two batches of this size, the one that is made and the one in use, no longer fit into the 32 MiB
 that cores commonly share; below, the next to read a batch finds it in the cache.
 """
-WIDE_ROW_BYTES = 32 << 10
-"""Narrower rows, as stored, are never written past the cache: more of what is fetched ahead is of
-rows that were not asked for."""
+WIDE_ROW_BYTES = 2 << 10
+"""Narrower rows, as stored, are never written past the cache: the kernel fetches this far ahead,
+and no further than into the next row."""
 _LINE_BYTES = 64
 
 

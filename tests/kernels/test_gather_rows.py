@@ -87,6 +87,7 @@ def test_every_half_widens_as_in_torch() -> None:
         ("regions, widened", False, "widen"),
         ("vectors", True, None),
         ("vectors, widened", True, "widen"),
+        ("float32", True, "copy"),
         ("odd sizes, widened", True, None),
         ("integers", True, None),
         ("halves of integers", True, None),
