@@ -94,17 +94,15 @@ class Ours(Base):
         settings: dict[str, Any] = {"dtype": self._dtype, "stores": (str(self.folder),)}
         config = DataConfig(dataset=training_store.DATASET, **settings)
         roles = {"values": training_store.FEATURE}
-        self._data = open_data(config, roles, frozenset(), ("train", "val"))
+        self._data = open_data(config, roles, frozenset(), ("train",))
 
     def epoch(self, shuffle: bool, workers: int = 0) -> Iterator[torch.Tensor]:
         from affectflow.pipeline.training.loader import Loader, LoaderConfig
 
         config = LoaderConfig(batch_size=self.batch, workers=workers)
-        # One split has all rows but every fiftieth; the other is loaded after it.
-        for name in ("train", "val"):
-            split, digest = self._data.split(name), self._data.digest
-            loader = Loader(split, config, seed=SEED, shuffle=shuffle, digest=digest)
-            yield from (batch.features["values"].values for batch in loader.epoch(0))
+        split, digest = self._data.split("train"), self._data.digest
+        loader = Loader(split, config, seed=SEED, shuffle=shuffle, digest=digest)
+        yield from (batch.features["values"].values for batch in loader.epoch(0))
 
 
 class OursByPosition(Ours):

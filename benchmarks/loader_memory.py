@@ -71,7 +71,7 @@ def measure(folder: Path, gigabytes: float) -> dict[str, Any]:
     rows = int(gigabytes * 1e9 / (SHAPE[0] * SHAPE[1] * 2))
     start = time.perf_counter()
     if not (folder / "features").is_dir():
-        write_store(folder, rows, SHAPE)
+        write_store(folder, rows, SHAPE, val_every=50)
     write_s = time.perf_counter() - start
     command = [sys.executable, "-m", "benchmarks.loader_memory", "--train", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

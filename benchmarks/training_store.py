@@ -1,4 +1,4 @@
-"""A store of any size to load batches from: one feature, one task, all rows in ``train``."""
+"""A store of any size to load batches from: one feature, one task."""
 
 from __future__ import annotations
 
@@ -44,15 +44,23 @@ def row_value(content: np.ndarray, row: int) -> np.ndarray:
     return value
 
 
-def write_store(root: Path, rows: int, shape: Sequence[int]) -> None:
-    """Write samples and feature as the engine does: checked, hashed, synced, committed."""
+def write_store(root: Path, rows: int, shape: Sequence[int], val_every: int = 0) -> None:
+    """Write samples and feature as the engine does: checked, hashed, synced, committed.
+
+    Args:
+        root: The store.
+        rows: N.
+        shape: Of a row's value.
+        val_every: Every so many-th row is in ``val``, the others in ``train``; 0: none is.
+    """
     layout = StoreLayout(root)
     blank = dict.fromkeys(samples_schema(_MANIFEST.tasks).names)
     table = write_samples(
         layout,
         _MANIFEST,
         [
-            {**blank, "key": f"row-{row:08d}", "split": "train" if row % 50 else "val",
+            {**blank, "key": f"row-{row:08d}",
+             "split": "val" if val_every and row % val_every == 0 else "train",
              "status": "ok", "flags": [], "label.label": row % 2}
             for row in range(rows)
         ],

@@ -20,7 +20,7 @@ from affectflow.models.batch import FusionBatch
 from ..config import Config
 from ..errors import ConfigError, StoreError
 from .data import SplitData
-from .order import Order, epoch_order
+from .order import Order, batch_bounds, epoch_order
 
 # Batches that wait for the model, beside those that workers are at.
 _WAITING = 2
@@ -76,7 +76,8 @@ class Loader:
         self._rank, self._world = rank, world
         self._lengths: np.ndarray | None = data.lengths if config.bucket else None
         self._position = (0, 0)
-        self._length = len(self.order(0))
+        bounds = batch_bounds(len(data), config.batch_size, config.merge_tail_below)
+        self._length = len(bounds) - 1
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch, the same for all ranks."""
