@@ -83,6 +83,9 @@ def _left_out(counts: Mapping[str, Any]) -> Iterator[str]:
                 f"{role}: {found['values']:,} values in {found['rows']:,} rows were not finite "
                 "and are 0"
             )
+    for role, found in counts.get("standardized", {}).items():
+        constant = f", {found['constant']:,} of them constant and 0" if found["constant"] else ""
+        yield f"{role}: standardized, {found['columns']:,} columns{constant}"
     for role, share in counts.get("residual_text", {}).items():
         yield f"{role}: inpainting left {share:.1%} of the text area, mean over painted pictures"
 

@@ -78,7 +78,15 @@ def predict(
     config = _data_config(run, stores, dataset or run.dataset)
     names = _splits(config, [open_store(path) for path in config.stores], splits)
     optional = loaded.model.optional_roles
-    data = open_data(config, run.roles, optional, names, labelled=False, tell=run.tell)
+    data = open_data(
+        config,
+        run.roles,
+        optional,
+        names,
+        labelled=False,
+        statistics=run.statistics(),
+        tell=run.tell,
+    )
     _with_inputs(data, loaded)
     loaded.check(data, same_dataset=False)
     warnings = list(compare_recipes(loaded.fingerprints, data.fingerprints))

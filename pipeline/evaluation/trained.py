@@ -22,6 +22,8 @@ from ..training.loader import Loader, LoaderConfig
 from ..training.opening import open_data
 from ..training.precision import placed
 from ..training.run_folder import RunFolder
+from ..training.standardization import Statistics
+from ..training.standardization import read as read_statistics
 from ..training.validation import SplitOutput, prepare_evaluation, run_batches
 
 if TYPE_CHECKING:
@@ -108,6 +110,10 @@ class TrainedRun:
             values["features"] = {role: str(found["feature"]) for role, found in trained.items()}
             values |= {"dataset": dataset, "samples": None, "missing": "keep"}
         values["tasks"] = [task["name"] for task in self.record["tasks"]]
+        # An optional role that no store played has none of these here.
+        for name in ("max_length", "scale"):
+            values[name] = {role: value for role, value in values[name].items() if role in trained}
+        values["standardize"] = [role for role in values.get("standardize", ()) if role in trained]
         if self.stores:
             values["stores"] = tuple(str(store) for store in self.stores)
         return parse(DataConfig, values, f"run '{self.folder.name}'")
@@ -123,7 +129,23 @@ class TrainedRun:
         Raises:
             StoreError: A feature is not there under the fingerprint of the training.
         """
-        return open_data(self.data_config(), self.roles, frozenset(), splits, tell=self.tell)
+        return open_data(
+            self.data_config(),
+            self.roles,
+            frozenset(),
+            splits,
+            statistics=self.statistics(),
+            tell=self.tell,
+        )
+
+    def statistics(self) -> dict[str, Statistics]:
+        """Return what the training standardized its features with.
+
+        Raises:
+            StoreError: They are not in the run's folder.
+        """
+        standardized = self.record["data"]["counts"].get("standardized", {})
+        return read_statistics(self.folder, tuple(standardized))
 
     def load(self, seed: str) -> LoadedRun:
         """Return the model of one seed."""

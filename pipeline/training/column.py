@@ -22,6 +22,7 @@ from affectflow.models.batch import FeatureBatch
 from ..errors import StoreError
 from ..records import FeatureSpec
 from .buffers import BufferPool
+from .standardization import Statistics
 from .value_files import ValueFiles
 
 Layout = Literal["padded", "packed"]
@@ -52,6 +53,7 @@ class Column:
         flagged: (N,) bool: rows with NaN or infinite entries, which are given out as zeros.
         pool: Memory of batches that nobody holds any more.
         scale: What floats are multiplied with.
+        statistics: What floats are standardized with; None for not at all.
     """
 
     spec: FeatureSpec
@@ -65,6 +67,7 @@ class Column:
     flagged: np.ndarray
     pool: BufferPool = field(default_factory=BufferPool, repr=False)
     scale: float = 1.0
+    statistics: Statistics | None = None
     files: ValueFiles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +90,12 @@ class Column:
             return dtype if self.stored else np.dtype(np.float32)
         return dtype if self.stored else np.dtype(np.int64)
 
+    def numbers(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows),) int64: how many numbers each of these rows has."""
+        if self.spec.ragged:
+            return self.length[rows] * self._step
+        return np.full(len(rows), math.prod(int(size or 0) for size in self.shape), np.int64)
+
     def batch(self, rows: np.ndarray, layout: Layout) -> FeatureBatch:
         """Return these rows, in this order.
 
@@ -94,13 +103,24 @@ class Column:
         """
         valid = torch.from_numpy(self.valid[rows])
         if not self.spec.ragged:
-            return FeatureBatch(self._scaled(self._fixed(rows)), valid, "fixed")
+            return self._sized(FeatureBatch(self._fixed(rows), valid, "fixed"))
         if layout == "packed":
-            return FeatureBatch(self._scaled(self._packed(rows)), valid, "packed")
-        return FeatureBatch(self._scaled(self._padded(rows)), valid, "padded")
+            return self._sized(FeatureBatch(self._packed(rows), valid, "packed"))
+        return self._sized(FeatureBatch(self._padded(rows), valid, "padded"))
 
-    def _scaled(self, values: Tensor) -> Tensor:
-        return values.mul_(self.scale) if self.scale != 1 and values.is_floating_point() else values
+    def _sized(self, batch: FeatureBatch) -> FeatureBatch:
+        """Scale or standardize a batch in place."""
+        values = batch.values
+        if self.scale != 1 and values.is_floating_point():
+            values.mul_(self.scale)
+        if self.statistics is not None:
+            self.statistics.apply_(values)
+            if batch.layout != "packed":
+                is_vector = not self.spec.ragged and len(self.shape) < 2
+                empty = ~(batch.present if is_vector else batch.mask)
+                if bool(empty.any()):
+                    values[empty] = 0
+        return batch
 
     def _fixed(self, rows: np.ndarray) -> Tensor:
         shape = [int(size or 0) for size in self.shape]
@@ -168,10 +188,7 @@ class Column:
         if not len(rows):
             return
         item = np.dtype(self.spec.dtype).itemsize
-        per_entry = self._step if len(self.shape) else 1
-        counts = self.length[rows] * per_entry
-        if not self.spec.ragged:
-            counts = np.full(len(rows), math.prod(int(size or 0) for size in self.shape))
+        counts = self.numbers(rows)
         spans = list(_joined(self.file[rows], self.offset[rows], starts, counts, item))
         self.files.announce((file, offset, count * item) for file, offset, _, count in spans)
         if np.dtype(self.spec.dtype) == values.dtype:

@@ -17,8 +17,8 @@ row and gets a value of length 0, or, with ``missing: drop``, loses its row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ from affectflow.models.batch import FusionBatch, InputSpec, Task
 from ..config import Config
 from ..errors import StoreError
 from .column import Column, Layout
+from .standardization import Statistics
 
 
 class DataConfig(Config):
@@ -48,6 +49,9 @@ class DataConfig(Config):
         scale: Role to a number that its values are multiplied with. Features of different sources
             can differ in size by orders, and a model that concatenates them without normalising
             then sees the largest alone.
+        standardize: Roles whose columns get mean 0 and deviation 1 over the entries of ``train``,
+            augmented copies left out; see `standardization`. Evaluation and prediction use the
+            numbers of the training. Not together with ``scale`` of the same role.
         nonfinite: What NaN and infinite values are: an ``error``, or ``zero`` and counted.
         dtype: Floats are read as ``float32``, or ``stored`` as they are until they are where the
             model computes, which then has to be moved less.
@@ -64,6 +68,7 @@ class DataConfig(Config):
     missing: Literal["keep", "drop"] = "keep"
     max_length: Mapping[str, int] = {}
     scale: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    standardize: tuple[str, ...] = ()
     nonfinite: Literal["error", "zero"] = "error"
     dtype: Literal["float32", "stored"] = "float32"
     incomplete: bool = False
@@ -110,6 +115,34 @@ class SplitData:
             families=torch.from_numpy(self.families[where]),
         )
 
+    def entries(
+        self, role: str, numbers: int = 1 << 21, most: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield the entries of a role that count, (n, *rest), without those of augmented copies.
+
+        Args:
+            role: The role.
+            numbers: About how many numbers at a time; a sample is never cut.
+            most: Of so many samples at most, spread evenly; None for all.
+        """
+        column = self.columns[role]
+        originals = np.unique(self.families, return_index=True)[1]
+        rows = np.sort(originals[column.valid[originals] > 0])
+        if most is not None and len(rows) > most:
+            rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+        sizes = np.cumsum(column.numbers(rows))
+        cuts = np.flatnonzero(np.diff(sizes // numbers)) + 1
+        for piece in np.split(rows, cuts) if len(rows) else ():
+            yield column.batch(piece, "packed").packed().values.numpy()
+
+    def standardized(self, statistics: Mapping[str, Statistics]) -> SplitData:
+        """Return the split with batches of these roles standardized."""
+        columns = {
+            role: replace(column, statistics=statistics.get(role))
+            for role, column in self.columns.items()
+        }
+        return replace(self, columns=columns)
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -123,6 +156,7 @@ class TrainingData:
         counts: What was opened, what is missing, what was left out.
         splits: The opened splits.
         samples: Digest of the samples table they come from, labels and splits included.
+        statistics: By role, what its columns are standardized with.
     """
 
     inputs: dict[str, InputSpec]
@@ -132,6 +166,7 @@ class TrainingData:
     counts: dict[str, Any]
     splits: Mapping[str, SplitData]
     samples: str
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
     def split(self, name: str) -> SplitData:
         """Return one split.

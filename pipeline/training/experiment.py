@@ -24,11 +24,16 @@ from .randomness import INITIAL, seed_generators
 from .run_folder import RunFolder, feature_warnings, parameter_counts
 from .scores import Monitor, check_monitor
 from .settings import Settings
+from .standardization import measure
 from .table import write_table
 from .trainer import Trainer
 
 DEFAULT_SEEDS = (1111,)
 SPLITS = ("train", "val")
+_LARGE = 30.0
+"""Standard deviation of a column from which it is spoken of."""
+_LOOKED_AT = 64
+"""Samples that are looked at for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
             watch({"kind": "data", "step": 0, "counts": data.counts})
             for message in (*_unplayed(settings, data), *feature_warnings(data.fingerprints)):
                 watch({"kind": "warning", "step": 0, "name": "feature", "message": message})
+            for message in _large(data):
+                watch({"kind": "warning", "step": 0, "name": "feature_size", "message": message})
             found = {}
             for seed in seeds:
                 watch({"kind": "seed", "step": 0, "seed": seed, "folder": str(folder.seed(seed))})
@@ -132,6 +139,21 @@ def _unplayed(settings: Settings, data: TrainingData) -> list[str]:
         f"no store has a feature for {listed}: {settings.kind.name} is trained without; "
         f"another is named by --set data.features.{next(iter(absent))}=NAME"
     ]
+
+
+def _large(data: TrainingData) -> list[str]:
+    """Return which features are far larger than what networks are initialised for."""
+    found = []
+    for role in sorted(set(data.inputs) - set(data.statistics)):
+        measured = measure(data.split("train").entries(role, most=_LOOKED_AT))
+        if measured is None or (largest := float(measured.deviation.max())) <= _LARGE:
+            continue
+        found.append(
+            f"{role}: a column varies by ±{largest:.3g}, the median column by "
+            f"±{float(np.median(measured.deviation)):.3g}; networks expect about 1: "
+            f"--set 'data.standardize=[{role}]'"
+        )
+    return found
 
 
 def _train_seed(

@@ -20,6 +20,7 @@ from affectflow.models.batch import FusionModel, InputSpec, Task
 from ..config import digest
 from ..errors import StoreError
 from ..store.layout import read_json, write_json
+from .standardization import write as write_statistics
 
 if TYPE_CHECKING:
     from .data import TrainingData
@@ -100,6 +101,8 @@ class RunFolder:
             # How often the test split was read for this run; training again does not undo it.
             "test_access": before.get("test_access", {"count": 0}),
         }
+        if data.statistics:
+            write_statistics(self.path, data.statistics)
         write_json(self.path / RUN_NAME, record)
         return record
 

@@ -52,9 +52,9 @@ class Settings:
     def identity(self, tasks: Sequence[Task]) -> dict[str, Any]:
         """Return what decides the result over given data, without how fast it is computed.
 
-        All tasks, the automatic monitor, a feature that plays its role by default and a factor of
-        one are the same whether said aloud or not. Which features they are, the digest of the data
-        says.
+        All tasks, the automatic monitor, a feature that plays its role by default, a factor of one
+        and the order of standardized roles are the same whether said aloud or not. Which features
+        they are, the digest of the data says.
 
         Args:
             tasks: The tasks of the data, in order.
@@ -75,6 +75,9 @@ class Settings:
         ):
             factors: dict[str, float] = found[owner][name]
             found[owner][name] = {key: factor for key, factor in factors.items() if factor != 1}
+        # Absent where nothing is standardized, so that runs from before keep their folders.
+        if names := sorted(set(found["data"].pop("standardize"))):
+            found["data"]["standardize"] = names
         found["data"]["tasks"] = [task.name for task in tasks]
         found["trainer"]["monitor"] = Monitor.of(self.recipe.trainer.monitor, tasks).name
         return {"name": self.kind.name, **found}

@@ -22,6 +22,7 @@ from affectflow.pipeline.store.samples import SamplesTable
 from affectflow.pipeline.store.writer import ShardWriter, commit_path
 from affectflow.pipeline.training.data import DataConfig, TrainingData
 from affectflow.pipeline.training.opening import open_data
+from affectflow.pipeline.training.standardization import Statistics
 
 TOKENS = FeatureSpec("bert", "text", (None, 6))
 REGIONS = FeatureSpec("regions", "image", (5, 3), compression="zstd")
@@ -89,11 +90,16 @@ def write_children(
 
 
 def opened(
-    root: Path, *splits: str, roles: Mapping[str, str] = ROLES, **config: Any
+    root: Path,
+    *splits: str,
+    roles: Mapping[str, str] = ROLES,
+    statistics: Mapping[str, Statistics] | None = None,
+    **config: Any,
 ) -> TrainingData:
     """Open splits of the store, train and val by default."""
     settings = DataConfig(dataset="mini", stores=(str(root),), **config)
-    return open_data(settings, roles, frozenset(), splits or ("train", "val"))
+    names = splits or ("train", "val")
+    return open_data(settings, roles, frozenset(), names, statistics=statistics)
 
 
 __all__ = [

@@ -1,0 +1,138 @@
+"""Standardization: every column of a feature minus its mean, over its deviation, in `train`.
+
+```
+entries of train ── measure ──► Statistics ──► Column.batch: batches of train, val, test, new data
+                                    └── write ──► <run>/standardization.safetensors ──► read
+```
+
+A column is one place of the axes behind the first (of a vector: one of its numbers): tokens of
+shape (L, D) have D. Padding, missing values and entries that do not count stay 0, which is now the
+mean. A column that is constant in `train` is 0 everywhere: no weight that multiplies it was ever
+trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import StoreError
+
+FILE_NAME = "standardization.safetensors"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of one role.
+
+    Attributes:
+        mean: (*rest,) float64: mean of each column.
+        deviation: (*rest,) float64: standard deviation, by the number of entries (not one less);
+            exactly 0 where all entries are equal.
+        entries: How many entries they are of.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    entries: int
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """Numbers of columns, of those that are constant, and of entries."""
+        constant = int((self.deviation == 0).sum())
+        return {"columns": self.mean.size, "constant": constant, "entries": self.entries}
+
+    @cached_property
+    def _shift_and_factor(self) -> tuple[Tensor, Tensor]:
+        varies = self.deviation > 0
+        factor = np.divide(1.0, self.deviation, out=np.zeros_like(self.deviation), where=varies)
+        return torch.from_numpy(self.mean).float(), torch.from_numpy(factor).float()
+
+    def apply_(self, values: Tensor) -> Tensor:
+        """Standardize values (…, *rest) in place and return them.
+
+        Halves are computed in float32 and rounded once.
+        """
+        shift, factor = self._shift_and_factor
+        if values.dtype in (torch.float32, torch.float64):
+            return values.sub_(shift).mul_(factor)
+        return values.copy_(values.float().sub_(shift).mul_(factor))
+
+
+def measure(pieces: Iterable[np.ndarray]) -> Statistics | None:
+    """Return the statistics of all pieces together, None where they hold no entry.
+
+    One pass; means and sums of squares of the pieces are joined as in Chan, Golub and LeVeque
+    (1979), in float64.
+
+    Args:
+        pieces: Each (n, *rest), of any floating dtype, finite.
+    """
+    entries = 0
+    mean = squares = low = high = np.zeros(())
+    for piece in pieces:
+        found = piece.astype(np.float64)
+        number = len(found)
+        if not number:
+            continue
+        own = found.mean(axis=0)
+        own_squares = np.square(found - own).sum(axis=0)
+        if not entries:
+            mean, squares = np.zeros_like(own), np.zeros_like(own)
+            low, high = found[0], found[0]
+        both = entries + number
+        apart = own - mean
+        mean = mean + apart * (number / both)
+        squares = squares + own_squares + np.square(apart) * (entries * number / both)
+        low, high = np.minimum(low, found.min(axis=0)), np.maximum(high, found.max(axis=0))
+        entries = both
+    if not entries:
+        return None
+    # Rounding leaves a constant column a deviation that is not quite 0.
+    deviation = np.where(low == high, 0.0, np.sqrt(squares / entries))
+    return Statistics(np.asarray(mean), deviation, entries)
+
+
+def write(folder: Path, statistics: Mapping[str, Statistics]) -> None:
+    """Write statistics by role into the folder of a run."""
+    from safetensors.numpy import save_file
+
+    tensors: dict[str, np.ndarray] = {}
+    for role, found in statistics.items():
+        tensors[f"{role}/mean"] = np.ascontiguousarray(found.mean)
+        tensors[f"{role}/deviation"] = np.ascontiguousarray(found.deviation)
+        tensors[f"{role}/entries"] = np.asarray([found.entries], np.int64)
+    # Written beside and renamed: an evaluation may be reading.
+    new = folder / f".{FILE_NAME}.new"
+    save_file(tensors, new)
+    new.rename(folder / FILE_NAME)
+
+
+def read(folder: Path, roles: Sequence[str]) -> dict[str, Statistics]:
+    """Return what `write` wrote, of these roles.
+
+    Raises:
+        StoreError: The file is absent, damaged, or lacks a role.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not roles:
+        return {}
+    try:
+        found = load_file(folder / FILE_NAME)
+        return {
+            role: Statistics(
+                found[f"{role}/mean"], found[f"{role}/deviation"], int(found[f"{role}/entries"][0])
+            )
+            for role in roles
+        }
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        message = f"'{folder.name}/{FILE_NAME}' cannot be read: {' '.join(str(error).split())}"
+        raise StoreError(message, "the command that trained the run writes it again") from None
