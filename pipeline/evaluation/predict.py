@@ -78,19 +78,12 @@ def predict(
     config = _data_config(run, stores, dataset or run.dataset)
     names = _splits(config, [open_store(path) for path in config.stores], splits)
     optional = loaded.model.optional_roles
-    data = open_data(
-        config,
-        run.roles,
-        optional,
-        names,
-        labelled=False,
-        statistics=run.statistics(),
-        tell=run.tell,
-    )
+    data = open_data(config, run.roles, optional, names, labelled=False, tell=run.tell)
     _with_inputs(data, loaded)
     loaded.check(data, same_dataset=False)
     warnings = list(compare_recipes(loaded.fingerprints, data.fingerprints))
     warnings += [text for facts in data.fingerprints.values() for text in facts["warnings"]]
+    data = run.standardized(data)
     train = run.open(("train",)) if loaded.model.num_reference else None
     outputs = [run.apply(chosen, loaded, data, name, train=train) for name in names]
     keys = np.array([key for output in outputs for key in output.keys], object)

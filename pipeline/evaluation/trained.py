@@ -112,7 +112,9 @@ class TrainedRun:
         values["tasks"] = [task["name"] for task in self.record["tasks"]]
         # An optional role that no store played has none of these here.
         for name in ("max_length", "scale"):
-            values[name] = {role: value for role, value in values[name].items() if role in trained}
+            # Runs of versions before have not every setting.
+            given: Mapping[str, Any] = values.get(name, {})
+            values[name] = {role: value for role, value in given.items() if role in trained}
         values["standardize"] = [role for role in values.get("standardize", ()) if role in trained]
         if self.stores:
             values["stores"] = tuple(str(store) for store in self.stores)
@@ -129,14 +131,16 @@ class TrainedRun:
         Raises:
             StoreError: A feature is not there under the fingerprint of the training.
         """
-        return open_data(
-            self.data_config(),
-            self.roles,
-            frozenset(),
-            splits,
-            statistics=self.statistics(),
-            tell=self.tell,
-        )
+        data = open_data(self.data_config(), self.roles, frozenset(), splits, tell=self.tell)
+        return self.standardized(data)
+
+    def standardized(self, data: TrainingData) -> TrainingData:
+        """Return data standardized as those of the training were, if they were.
+
+        Raises:
+            StoreError: What they were standardized with cannot be read.
+        """
+        return data.standardized(found) if (found := self.statistics()) else data
 
     def statistics(self) -> dict[str, Statistics]:
         """Return what the training standardized its features with.

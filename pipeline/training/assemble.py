@@ -201,7 +201,7 @@ class _Builder:
             "labels": {task: int(has_label(values).sum()) for task, values in labels.items()},
         }
         digest = _digest(rows, labels, columns, self._located)
-        return SplitData(name, rows.keys, rows.sources, labels, columns, digest)
+        return SplitData(name, rows.keys, rows.sources, rows.augmented, labels, columns, digest)
 
     def _rows(self, name: str) -> tuple[Rows, int]:
         """Return the rows of a split, and how many augmented samples have no source in it."""

@@ -152,10 +152,15 @@ def load_training(
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    # Copies: the format refuses tensors that share memory.
-    save_file({name: value.detach().cpu().clone() for name, value in tensors.items()}, path)
+    try:
+        # Copies: the format refuses tensors that share memory.
+        save_file({name: value.detach().cpu().clone() for name, value in tensors.items()}, path)
+    except SafetensorError as error:
+        # How the package says that the disk is full.
+        raise OSError(str(error)) from error
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:

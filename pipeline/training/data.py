@@ -30,7 +30,7 @@ from affectflow.models.batch import FusionBatch, InputSpec, Task
 from ..config import Config
 from ..errors import StoreError
 from .column import Column, Layout
-from .standardization import Statistics
+from .standardization import Statistics, measure
 
 
 class DataConfig(Config):
@@ -83,6 +83,7 @@ class SplitData:
         name: ``train``, ``val`` or ``test``.
         keys: (N,) object array of str.
         families: (N,) int64: equal for a sample and the copies augmented from it.
+        augmented: (N,) bool: which rows are such copies.
         labels: By task, in the conventions of `FusionBatch`.
         columns: By role.
         digest: Digest of keys, families, labels and features.
@@ -91,6 +92,7 @@ class SplitData:
     name: str
     keys: np.ndarray
     families: np.ndarray
+    augmented: np.ndarray
     labels: Mapping[str, np.ndarray]
     columns: Mapping[str, Column]
     digest: str
@@ -126,8 +128,7 @@ class SplitData:
             most: Of so many samples at most, spread evenly; None for all.
         """
         column = self.columns[role]
-        originals = np.unique(self.families, return_index=True)[1]
-        rows = np.sort(originals[column.valid[originals] > 0])
+        rows = np.flatnonzero(~self.augmented & (column.valid > 0))
         if most is not None and len(rows) > most:
             rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
         sizes = np.cumsum(column.numbers(rows))
@@ -156,7 +157,7 @@ class TrainingData:
         counts: What was opened, what is missing, what was left out.
         splits: The opened splits.
         samples: Digest of the samples table they come from, labels and splits included.
-        statistics: By role, what its columns are standardized with.
+        statistics: By role, what its columns are standardized with; empty before that is done.
     """
 
     inputs: dict[str, InputSpec]
@@ -178,3 +179,30 @@ class TrainingData:
             message = f"split '{name}' was not opened; opened: {', '.join(self.splits)}"
             raise StoreError(message, "training never opens the test split; evaluation does")
         return self.splits[name]
+
+    def measured(self, role: str) -> Statistics:
+        """Return the statistics of a role over ``train``, which reads all of its values.
+
+        Raises:
+            StoreError: The split was not opened, has no value of the role, or one that is not
+                finite.
+        """
+        dtype = self.split("train").columns[role].spec.dtype
+        found = measure(self.split("train").entries(role), dtype)
+        if found is None:
+            message = f"data.standardize: no sample of 'train' has '{role}'"
+            raise StoreError(message, f"leave {role} out of data.standardize")
+        if not (np.isfinite(found.mean).all() and np.isfinite(found.deviation).all()):
+            message = f"data.standardize: '{role}' has values beyond float32"
+            raise StoreError(message, f"leave {role} out of data.standardize")
+        return found
+
+    def standardized(self, statistics: Mapping[str, Statistics]) -> TrainingData:
+        """Return the data with all batches of these roles standardized."""
+        facts = {role: found.facts for role, found in statistics.items()}
+        return replace(
+            self,
+            counts={**self.counts, "standardized": facts},
+            splits={name: split.standardized(statistics) for name, split in self.splits.items()},
+            statistics=dict(statistics),
+        )

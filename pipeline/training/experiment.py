@@ -19,7 +19,7 @@ from . import distributed
 from .data import TrainingData
 from .distributed import Ranks
 from .journal import Watcher
-from .opening import open_data
+from .opening import TOLD_BYTES, open_data
 from .randomness import INITIAL, seed_generators
 from .run_folder import RunFolder, feature_warnings, parameter_counts
 from .scores import Monitor, check_monitor
@@ -70,10 +70,13 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
     try:
         if config.threads:
             torch.set_num_threads(config.threads)
-        data = open_splits(
-            settings, lambda text: watch({"kind": "preparing", "step": 0, "message": text})
-        )
+
+        def tell(message: str) -> None:
+            watch({"kind": "preparing", "step": 0, "message": message})
+
+        data = open_splits(settings, tell)
         folder = RunFolder.of(runs, settings, data)
+        data = _standardized(settings, data, folder, tell)
         monitor = Monitor.of(config.monitor, data.tasks)
         check_monitor(monitor, data.tasks, data.split("val").labels, config.metrics)
         # Before the folder: a model that cannot be built for these data leaves no run.
@@ -85,7 +88,7 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
             watch({"kind": "data", "step": 0, "counts": data.counts})
             for message in (*_unplayed(settings, data), *feature_warnings(data.fingerprints)):
                 watch({"kind": "warning", "step": 0, "name": "feature", "message": message})
-            for message in _large(data):
+            if message := _large(data):
                 watch({"kind": "warning", "step": 0, "name": "feature_size", "message": message})
             found = {}
             for seed in seeds:
@@ -141,19 +144,48 @@ def _unplayed(settings: Settings, data: TrainingData) -> list[str]:
     ]
 
 
-def _large(data: TrainingData) -> list[str]:
-    """Return which features are far larger than what networks are initialised for."""
-    found = []
+def _standardized(
+    settings: Settings, data: TrainingData, folder: RunFolder, tell: Callable[[str], None]
+) -> TrainingData:
+    """Return the data as `data.standardize` asks, with the numbers the run began with.
+
+    They are measured once: other values under the same fingerprints, as another machine may have
+    computed them, must not move the inputs of seeds that are trained.
+    """
+    roles = sorted(set(settings.data.standardize) & set(data.inputs))
+    if not roles:
+        return data
+    found = folder.statistics(roles)
+    if found is None:
+        found = {}
+        for role in roles:
+            column = data.split("train").columns[role]
+            every = np.arange(len(column))
+            size = int(column.numbers(every).sum()) * np.dtype(column.spec.dtype).itemsize
+            if size > TOLD_BYTES:
+                tell(f"standardizing {role}: reads {size / 2**20:,.0f} MiB of 'train' once")
+            found[role] = data.measured(role)
+    return data.standardized(found)
+
+
+def _large(data: TrainingData) -> str:
+    """Return which features are far larger than networks are initialised for; empty for none."""
+    found = {}
+    train = data.split("train")
     for role in sorted(set(data.inputs) - set(data.statistics)):
-        measured = measure(data.split("train").entries(role, most=_LOOKED_AT))
-        if measured is None or (largest := float(measured.deviation.max())) <= _LARGE:
-            continue
-        found.append(
-            f"{role}: a column varies by ±{largest:.3g}, the median column by "
-            f"±{float(np.median(measured.deviation)):.3g}; networks expect about 1: "
-            f"--set 'data.standardize=[{role}]'"
-        )
-    return found
+        entries = train.entries(role, most=_LOOKED_AT)
+        measured = measure(entries, train.columns[role].spec.dtype)
+        if measured is not None and (largest := float(measured.deviation.max())) > _LARGE:
+            middle = float(np.median(measured.deviation))
+            found[role] = (
+                f"{role} has columns that vary by ±{largest:.3g}, in the middle ±{middle:.3g}"
+            )
+    if not found:
+        return ""
+    roles = ",".join(sorted({*found, *data.statistics}))
+    return (
+        f"{'; '.join(found.values())}; networks expect about 1: --set 'data.standardize=[{roles}]'"
+    )
 
 
 def _train_seed(

@@ -14,10 +14,9 @@ from ..errors import ConfigError, StoreError, unknown_name
 from ..store.api import Store, open_store
 from ..store.feature import SPLITS
 from .assemble import assemble, find_samples
-from .data import DataConfig, SplitData, TrainingData
+from .data import DataConfig, TrainingData
 from .residual_text import residual_text
 from .sources import Source, find_source, missing_feature, record
-from .standardization import Statistics, measure
 
 TOLD_BYTES = 100 * 2**20
 """Who opens a feature for the first time is told so if it is larger than this."""
@@ -30,10 +29,11 @@ def open_data(
     splits: Sequence[str],
     *,
     labelled: bool = True,
-    statistics: Mapping[str, Statistics] | None = None,
     tell: Callable[[str], None] = lambda message: None,
 ) -> TrainingData:
     """Open splits of a dataset.
+
+    Nothing is standardized yet: see `TrainingData.standardized`.
 
     Args:
         config: Which data.
@@ -42,8 +42,6 @@ def open_data(
         splits: Which splits to open.
         labelled: Whether every task must have labels in every opened split (but the test split,
             whose labels may be withheld). When not, no label is read and there are no tasks.
-        statistics: Those of the training, for ``config.standardize``; without them they are taken
-            from ``train``, which then has to be opened.
         tell: Called before what may take long.
 
     Raises:
@@ -63,11 +61,6 @@ def open_data(
     tasks, opened, counts = assemble(config, samples, sources, optional, splits, labelled)
     if left := residual_text(sources.values()):
         counts["residual_text"] = left
-    if config.standardize:
-        if statistics is None:
-            statistics = _measure(config, opened, sources, tell)
-        opened = {name: split.standardized(statistics) for name, split in opened.items()}
-        counts["standardized"] = {role: found.facts for role, found in statistics.items()}
     return TrainingData(
         inputs=inputs,
         tasks=tasks,
@@ -76,45 +69,7 @@ def open_data(
         counts=counts,
         splits=opened,
         samples=samples.digest,
-        statistics=statistics or {},
     )
-
-
-def _measure(
-    config: DataConfig,
-    opened: Mapping[str, SplitData],
-    sources: Mapping[str, Source],
-    tell: Callable[[str], None],
-) -> dict[str, Statistics]:
-    """Return the statistics of the training split.
-
-    Raises:
-        StoreError: It was not opened, or has no value of a role.
-        ConfigError: A role has whole numbers, or a factor beside.
-    """
-    if "train" not in opened:
-        raise StoreError("data.standardize needs the split 'train' or statistics of a training")
-    found: dict[str, Statistics] = {}
-    for role in config.standardize:
-        if config.scale.get(role, 1.0) != 1.0:
-            message = f"data.scale and data.standardize both name '{role}'"
-            raise ConfigError(message, "a standardized role needs no factor")
-        if role not in sources:
-            # An optional role that no store has.
-            continue
-        if np.dtype(sources[role].spec.dtype).kind != "f":
-            message = f"data.standardize: '{role}' has {sources[role].spec.dtype}, whole numbers"
-            raise ConfigError(message, "only floating-point features can be standardized")
-        train = opened["train"]
-        size = int(train.columns[role].numbers(np.arange(len(train))).sum())
-        if (read := size * np.dtype(sources[role].spec.dtype).itemsize) > TOLD_BYTES:
-            tell(f"standardizing {role}: reads {read / 2**20:,.0f} MiB of 'train' once")
-        measured = measure(train.entries(role))
-        if measured is None:
-            message = f"data.standardize: no sample of 'train' has '{role}'"
-            raise StoreError(message, f"leave {role} out of data.standardize")
-        found[role] = measured
-    return found
 
 
 def find_sources(
@@ -154,7 +109,19 @@ def find_sources(
             found[role] = source
         elif role not in optional or role in config.features:
             raise missing_feature(stores, config.dataset, role, reference)
+    _check_standardized(config, found)
     return found
+
+
+def _check_standardized(config: DataConfig, sources: Mapping[str, Source]) -> None:
+    for role in config.standardize:
+        if config.scale.get(role, 1.0) != 1.0:
+            message = f"data.scale and data.standardize both name '{role}'"
+            raise ConfigError(message, "a standardized role needs no factor")
+        # An optional role may have no feature.
+        if role in sources and np.dtype(sources[role].spec.dtype).kind != "f":
+            message = f"data.standardize: '{role}' holds {sources[role].spec.dtype}, whole numbers"
+            raise ConfigError(message, "only floating-point features can be standardized")
 
 
 def _input(source: Source, limits: Mapping[str, int]) -> InputSpec:

@@ -20,7 +20,8 @@ from affectflow.models.batch import FusionModel, InputSpec, Task
 from ..config import digest
 from ..errors import StoreError
 from ..store.layout import read_json, write_json
-from .standardization import write as write_statistics
+from . import standardization
+from .standardization import Statistics
 
 if TYPE_CHECKING:
     from .data import TrainingData
@@ -78,6 +79,16 @@ class RunFolder:
             raise StoreError(got, "train again with this version")
         return found
 
+    def statistics(self, roles: Sequence[str]) -> dict[str, Statistics] | None:
+        """Return what the features of these roles are standardized with; None if not known yet.
+
+        A file that cannot be read counts as none: the training measures again.
+        """
+        try:
+            return standardization.read(self.path, roles)
+        except StoreError:
+            return None
+
     def begin(
         self, settings: Settings, data: TrainingData, monitor: str, world: int
     ) -> dict[str, Any]:
@@ -101,8 +112,8 @@ class RunFolder:
             # How often the test split was read for this run; training again does not undo it.
             "test_access": before.get("test_access", {"count": 0}),
         }
-        if data.statistics:
-            write_statistics(self.path, data.statistics)
+        if data.statistics and self.statistics(list(data.statistics)) is None:
+            standardization.write(self.path, data.statistics)
         write_json(self.path / RUN_NAME, record)
         return record
 

@@ -7,13 +7,15 @@ entries of train ── measure ──► Statistics ──► Column.batch: bat
 
 A column is one place of the axes behind the first (of a vector: one of its numbers): tokens of
 shape (L, D) have D. Padding, missing values and entries that do not count stay 0, which is now the
-mean. A column that is constant in `train` is 0 everywhere: no weight that multiplies it was ever
-trained.
+mean. A column that is constant in `train`, but for rounding of the stored dtype, is 0 everywhere:
+no weight that multiplies it was ever trained. Nothing is given out further than `LIMIT` deviations
+from the mean: what hardly varies in `train` may do so elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +25,18 @@ import torch
 from torch import Tensor
 
 from ..errors import StoreError
+from ..store.layout import written_whole
 
 FILE_NAME = "standardization.safetensors"
+LIMIT = 1e4
+"""Largest standardized value; far outside of what data have, well inside of float16."""
+
+_ROUNDING = 4.0
+"""A deviation of up to so many steps of the stored dtype at the largest value is none."""
+_SMALLEST = 1e-30
+"""Nor is one whose inverse float32 cannot hold."""
+_TOGETHER = 1 << 21
+"""Numbers that are float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Statistics:
     Attributes:
         mean: (*rest,) float64: mean of each column.
         deviation: (*rest,) float64: standard deviation, by the number of entries (not one less);
-            exactly 0 where all entries are equal.
+            exactly 0 for a constant column.
         entries: How many entries they are of.
     """
 
@@ -52,36 +64,38 @@ class Statistics:
     def _shift_and_factor(self) -> tuple[Tensor, Tensor]:
         varies = self.deviation > 0
         factor = np.divide(1.0, self.deviation, out=np.zeros_like(self.deviation), where=varies)
-        return torch.from_numpy(self.mean).float(), torch.from_numpy(factor).float()
+        return torch.from_numpy(self.mean), torch.from_numpy(factor)
+
+    @cached_property
+    def _single(self) -> tuple[Tensor, Tensor]:
+        shift, factor = self._shift_and_factor
+        return shift.float(), factor.float()
 
     def apply_(self, values: Tensor) -> Tensor:
         """Standardize values (…, *rest) in place and return them.
 
         Halves are computed in float32 and rounded once.
         """
-        shift, factor = self._shift_and_factor
+        shift, factor = self._shift_and_factor if values.dtype == torch.float64 else self._single
         if values.dtype in (torch.float32, torch.float64):
-            return values.sub_(shift).mul_(factor)
-        return values.copy_(values.float().sub_(shift).mul_(factor))
+            return values.sub_(shift).mul_(factor).clamp_(-LIMIT, LIMIT)
+        return values.copy_(values.float().sub_(shift).mul_(factor).clamp_(-LIMIT, LIMIT))
 
 
-def measure(pieces: Iterable[np.ndarray]) -> Statistics | None:
+def measure(pieces: Iterable[np.ndarray], dtype: np.dtype | str) -> Statistics | None:
     """Return the statistics of all pieces together, None where they hold no entry.
 
     One pass; means and sums of squares of the pieces are joined as in Chan, Golub and LeVeque
     (1979), in float64.
 
     Args:
-        pieces: Each (n, *rest), of any floating dtype, finite.
+        pieces: Each (n, *rest), of any floating dtype.
+        dtype: What they are stored as: what its rounding explains is no deviation.
     """
     entries = 0
     mean = squares = low = high = np.zeros(())
-    for piece in pieces:
-        found = piece.astype(np.float64)
-        number = len(found)
-        if not number:
-            continue
-        own = found.mean(axis=0)
+    for found in _wide(pieces):
+        number, own = len(found), found.mean(axis=0)
         own_squares = np.square(found - own).sum(axis=0)
         if not entries:
             mean, squares = np.zeros_like(own), np.zeros_like(own)
@@ -94,24 +108,38 @@ def measure(pieces: Iterable[np.ndarray]) -> Statistics | None:
         entries = both
     if not entries:
         return None
-    # Rounding leaves a constant column a deviation that is not quite 0.
-    deviation = np.where(low == high, 0.0, np.sqrt(squares / entries))
-    return Statistics(np.asarray(mean), deviation, entries)
+    deviation = np.sqrt(squares / entries)
+    # Of the values as they are stored, and of sums over so many of them.
+    rounding = _ROUNDING * float(np.finfo(dtype).eps) + entries * float(np.finfo(np.float64).eps)
+    smallest = np.maximum(rounding * np.maximum(np.abs(low), np.abs(high)), _SMALLEST)
+    constant = (low == high) | (deviation <= smallest)
+    return Statistics(np.asarray(mean), np.where(constant, 0.0, deviation), entries)
+
+
+def _wide(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the same entries in float64, so many at a time that they need little memory."""
+    for piece in pieces:
+        count = max(1, _TOGETHER // max(1, math.prod(piece.shape[1:])))
+        for first in range(0, len(piece), count):
+            yield piece[first : first + count].astype(np.float64)
 
 
 def write(folder: Path, statistics: Mapping[str, Statistics]) -> None:
-    """Write statistics by role into the folder of a run."""
-    from safetensors.numpy import save_file
+    """Write statistics by role into the folder of a run.
+
+    Raises:
+        StoreError: The disk is full or not writable.
+    """
+    from safetensors.numpy import save
 
     tensors: dict[str, np.ndarray] = {}
     for role, found in statistics.items():
         tensors[f"{role}/mean"] = np.ascontiguousarray(found.mean)
         tensors[f"{role}/deviation"] = np.ascontiguousarray(found.deviation)
         tensors[f"{role}/entries"] = np.asarray([found.entries], np.int64)
-    # Written beside and renamed: an evaluation may be reading.
-    new = folder / f".{FILE_NAME}.new"
-    save_file(tensors, new)
-    new.rename(folder / FILE_NAME)
+    # In one piece: an evaluation may be reading.
+    with written_whole(folder / FILE_NAME) as temporary:
+        temporary.write_bytes(save(tensors))
 
 
 def read(folder: Path, roles: Sequence[str]) -> dict[str, Statistics]:

@@ -98,8 +98,12 @@ def opened(
 ) -> TrainingData:
     """Open splits of the store, train and val by default."""
     settings = DataConfig(dataset="mini", stores=(str(root),), **config)
-    names = splits or ("train", "val")
-    return open_data(settings, roles, frozenset(), names, statistics=statistics)
+    data = open_data(settings, roles, frozenset(), splits or ("train", "val"))
+    if not settings.standardize:
+        return data
+    if statistics is None:
+        statistics = {role: data.measured(role) for role in settings.standardize}
+    return data.standardized(statistics)
 
 
 __all__ = [

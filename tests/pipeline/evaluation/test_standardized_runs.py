@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,17 @@ def test_settings_of_a_role_that_nothing_plays_are_no_obstacle(store: Path, tmp_
         run = TrainedRun(train(settings, (1,), tmp_path / "runs", silent).folder)
     assert set(run.statistics()) == {"text"}
     assert len(evaluate_run(run, resamples=5).seeds["1"].predictions) == 12
+
+
+def test_a_run_from_before_these_settings_is_read(store: Path, tmp_path: Path) -> None:
+    run = TrainedRun(trained_run(store, tmp_path / "runs"))
+    before = evaluate_run(run, "val", resamples=5).seeds["1"].predictions.logits["mood"]
+    path = run.folder / "run.json"
+    record = json.loads(path.read_text("utf-8"))
+    for name in ("scale", "standardize", "max_length"):
+        del record["settings"]["data"][name]
+    path.write_text(json.dumps(record), "utf-8")
+    run = TrainedRun(run.folder)
+    after = evaluate_run(run, "val", resamples=5).seeds["1"].predictions.logits["mood"]
+    assert np.array_equal(before, after)
+    assert len(predict(run, []).predictions) == 60

@@ -18,6 +18,7 @@ from support.training_stores import IMAGE, make_store, opened, rows_of
 from affectflow.models.batch import InputSpec
 from affectflow.pipeline.errors import AffectflowError, ConfigError, StoreError, UsageError
 from affectflow.pipeline.records import FeatureSpec
+from affectflow.pipeline.training import experiment
 from affectflow.pipeline.training.checkpoint import load_run
 from affectflow.pipeline.training.experiment import Outcome, open_splits, train
 from affectflow.pipeline.training.opening import open_data
@@ -373,19 +374,64 @@ def test_features_larger_than_networks_expect_are_spoken_of(tmp_path: Path) -> N
 
     def said(name: str, **data: Any) -> list[str]:
         heard: list[Mapping[str, Any]] = []
-        settings = settings_of(tmp_path / "store", "regions", data=data)
+        features = {"e_img": "clip_image", "e_txt": "clip_image"}
+        data = {"features": features, **data}
         with one_thread():
+            settings = settings_of(tmp_path / "store", data=data)
             train(settings, (1,), tmp_path / name, heard.append)
         warnings = (entry["message"] for entry in heard if entry["kind"] == "warning")
         return [message for message in warnings if "networks expect" in message]
 
-    split = opened(tmp_path / "store", roles={"regions": "regions"}).split("train")
+    split = opened(tmp_path / "store", roles={"e_img": "clip_image"}).split("train")
     # Fewer samples than are looked at.
-    values = np.concatenate(list(split.entries("regions"))).astype(np.float64)
+    values = np.concatenate(list(split.entries("e_img"))).astype(np.float64)
     largest, median = values.std(0).max(), np.median(values.std(0))
+    words = f"has columns that vary by ±{largest:.3g}, in the middle ±{median:.3g}"
     assert said("raw") == [
-        f"regions: a column varies by ±{largest:.3g}, the median column by ±{median:.3g}; networks "
-        "expect about 1: --set 'data.standardize=[regions]'"
+        f"e_img {words}; e_txt {words}; networks expect about 1: "
+        "--set 'data.standardize=[e_img,e_txt]'"
     ]
-    assert said("scaled", scale={"regions": 0.1}) == []
-    assert said("standardized", standardize=["regions"]) == []
+    # What is standardized already stays so if the hint is followed.
+    assert said("one", standardize=["e_txt"]) == [
+        f"e_img {words}; networks expect about 1: --set 'data.standardize=[e_img,e_txt]'"
+    ]
+    assert said("below", scale={"e_img": 29 / largest, "e_txt": 29 / largest}) == []
+    assert len(said("above", scale={"e_img": 31 / largest, "e_txt": 29 / largest})) == 1
+    assert said("standardized", standardize=["e_img", "e_txt"]) == []
+
+
+def test_a_run_keeps_the_numbers_it_began_with(tmp_path: Path) -> None:
+    table, written = make_store(tmp_path / "store", rows_of(40))
+    features = {"features": {"e_img": "clip_image", "e_txt": "clip_image"}}
+    settings = settings_of(tmp_path / "store", data={**features, "standardize": ["e_img"]})
+    folder = run(settings, tmp_path / "runs").folder
+    began = RunFolder(folder).statistics(["e_img"])
+    assert began is not None
+    # Other values under the same fingerprint.
+    table, written = make_store(tmp_path / "other", rows_of(40))
+    moved = {
+        key: value + np.float32(5)
+        for key, value in written["clip_image"].items()
+        if isinstance(value, np.ndarray)
+    }
+    write_feature(table, IMAGE, moved)
+    settings = settings_of(tmp_path / "other", data={**features, "standardize": ["e_img"]})
+    assert run(settings, tmp_path / "runs", (1, 2)).folder == folder
+    found = RunFolder(folder).statistics(["e_img"])
+    assert found is not None
+    assert np.array_equal(found["e_img"].mean, began["e_img"].mean)
+
+
+def test_what_is_to_be_standardized_is_measured_once_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    monkeypatch.setattr(experiment, "TOLD_BYTES", 1)
+    features = {"features": {"e_img": "clip_image", "e_txt": "clip_image"}}
+    settings = settings_of(tmp_path / "store", data={**features, "standardize": ["e_img"]})
+    for again in (False, True):
+        heard: list[Mapping[str, Any]] = []
+        with one_thread():
+            train(settings, (1,), tmp_path / "runs", heard.append)
+        told = [entry["message"] for entry in heard if entry["kind"] == "preparing"]
+        assert any("standardizing e_img: reads" in message for message in told) != again

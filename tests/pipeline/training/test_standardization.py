@@ -9,6 +9,7 @@ import torch
 from support.feature_stores import write_feature
 from support.training_stores import (
     FAILED,
+    IMAGE,
     ROLES,
     TOKENS,
     Values,
@@ -21,6 +22,7 @@ from support.training_stores import (
 from affectflow.pipeline.cli.show_training import _left_out
 from affectflow.pipeline.errors import ConfigError, StoreError
 from affectflow.pipeline.records import FeatureSpec
+from affectflow.pipeline.training import standardization
 from affectflow.pipeline.training.settings import resolve
 from affectflow.pipeline.training.standardization import Statistics, measure, read, write
 
@@ -38,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Val
 def test_pieces_are_joined_as_if_they_were_one(sizes: list[int]) -> None:
     random = np.random.default_rng(0)
     values = random.normal([0, 5, 1e6, -3], [1, 1e-3, 1, 100], (100, 4)).astype(np.float32)
-    found = measure(np.split(values, np.cumsum(sizes)[:-1]))
+    found = measure(np.split(values, np.cumsum(sizes)[:-1]), "float32")
     assert found is not None
     exact = values.astype(np.float64)
     assert found.entries == 100
@@ -46,18 +48,54 @@ def test_pieces_are_joined_as_if_they_were_one(sizes: list[int]) -> None:
     np.testing.assert_allclose(found.deviation, exact.std(0), rtol=1e-9)
 
 
-def test_constant_columns_are_exactly_that() -> None:
-    # A sum of a hundred times 0.1 is not ten.
-    values = np.full((100, 2), 0.1, np.float32)
-    values[:, 1] = np.linspace(-1, 1, 100)
-    found = measure([values[:37], values[37:]])
+@pytest.mark.parametrize("together", [8, 1 << 21])
+def test_a_long_piece_is_taken_in_parts(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standardization, "_TOGETHER", together)
+    values = np.random.default_rng(0).normal(3, 2, (50, 3))
+    found = measure([values], "float64")
     assert found is not None
-    assert found.deviation[0] == 0.0
-    assert found.facts == {"columns": 2, "constant": 1, "entries": 100}
-    given = found.apply_(torch.tensor([[0.1, 0.5], [900.0, -0.5]]))
-    assert given[:, 0].tolist() == [0.0, 0.0]
-    assert measure([]) is None
-    assert measure([values[:0]]) is None
+    assert found.entries == 50
+    np.testing.assert_allclose(found.mean, values.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found.deviation, values.std(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_what_rounding_explains_is_constant(dtype: str) -> None:
+    # A sum of a hundred times 0.1 is not ten; and the second column wavers by one step.
+    values = np.full((100, 4), 0.1, dtype)
+    values[::3, 1] = np.nextafter(values[0, 1], np.array(1, dtype))
+    values[:, 2] = np.linspace(-1, 1, 100)
+    values[::2, 3] = np.array(0.2, dtype)
+    found = measure([values[:37], values[37:]], dtype)
+    assert found is not None
+    assert found.deviation[:2].tolist() == [0.0, 0.0]
+    assert (found.deviation[2:] > 0).all()
+    assert found.facts == {"columns": 4, "constant": 2, "entries": 100}
+    given = found.apply_(torch.tensor([[0.1, 0.5, 0.0, 0.1], [900.0, -0.5, 0.0, 0.2]]))
+    assert given[:, :2].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert measure([], dtype) is None
+    assert measure([values[:0]], dtype) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_nothing_is_ever_infinite(dtype: torch.dtype) -> None:
+    subnormal = np.zeros((9, 3), np.float32)
+    subnormal[::3, 0] = 1e-40
+    subnormal[4, 1] = 6e-8
+    found = measure([subnormal], "float32")
+    assert found is not None
+    assert found.facts["constant"] == 2
+    given = found.apply_(torch.tensor([[1.0, 1.0, 5.0], [-1.0, -60000.0, 0.0]], dtype=dtype))
+    assert given.tolist() == [[0, 1e4, 0], [0, -1e4, 0]]
+    assert measure([], "float32") is None
+
+
+def test_wide_values_are_standardized_as_wide_ones() -> None:
+    values = 1e9 + np.arange(1000.0)[:, None]
+    found = measure([values], "float64")
+    assert found is not None
+    given = found.apply_(torch.from_numpy(values.copy())).numpy()
+    np.testing.assert_allclose(given, (values - values.mean()) / values.std(), atol=1e-6)
 
 
 def test_halves_are_rounded_once() -> None:
@@ -113,7 +151,7 @@ def test_every_column_of_train(store: tuple[Path, dict[str, Values]], dtype: str
 def test_statistics_of_train_serve_other_splits(store: tuple[Path, dict[str, Values]]) -> None:
     root, _ = store
     trained = opened(root, standardize=("tokens",))
-    with pytest.raises(StoreError, match="'train' or statistics of a training"):
+    with pytest.raises(StoreError, match="'train' was not opened"):
         opened(root, "test", standardize=("tokens",))
     found = opened(root, "test", standardize=("tokens",), statistics=trained.statistics)
     both = opened(root, "train", "test", standardize=("tokens",))
@@ -138,6 +176,18 @@ def test_augmented_copies_do_not_count(tmp_path: Path) -> None:
     assert data.statistics["tokens"].entries == alone.entries
 
 
+def test_copies_of_a_dropped_sample_do_not_count_either(tmp_path: Path) -> None:
+    table, _ = make_store(tmp_path, holes={"clip_image": {"k000": FAILED}})
+    plain = opened(tmp_path, standardize=("tokens",), missing="drop")
+    write_children(table, TOKENS, {"k000~p1": np.full((9, 6), 50, np.float16)})
+    write_children(table, IMAGE, {"k000~p1": np.ones(4, np.float32)})
+    data = opened(tmp_path, standardize=("tokens",), missing="drop")
+    train = data.split("train")
+    assert train.keys[train.augmented].tolist() == ["k000~p1"]
+    assert "k000" not in train.keys
+    assert np.array_equal(data.statistics["tokens"].mean, plain.statistics["tokens"].mean)
+
+
 def test_pieces_of_a_split_have_every_entry_once(store: tuple[Path, dict[str, Values]]) -> None:
     train = opened(store[0]).split("train")
     for role in ROLES:
@@ -147,6 +197,10 @@ def test_pieces_of_a_split_have_every_entry_once(store: tuple[Path, dict[str, Va
         assert np.array_equal(np.concatenate(pieces), whole)
         every = train.batch(range(len(train)), "packed").features[role].packed().values
         assert np.array_equal(whole, every)
+    here = np.flatnonzero(train.columns["e_img"].valid)
+    some = np.concatenate(list(train.entries("e_img", most=3)))
+    picked = here[[0, (len(here) - 1) // 2, len(here) - 1]]
+    assert np.array_equal(some, train.batch(picked).features["e_img"].values)
 
 
 def test_written_and_read(tmp_path: Path) -> None:
@@ -162,7 +216,8 @@ def test_written_and_read(tmp_path: Path) -> None:
         read(tmp_path, ("regions",))
     with pytest.raises(StoreError, match="cannot be read"):
         read(tmp_path / "absent", ("tokens",))
-    (tmp_path / "standardization.safetensors").write_bytes(b"\0" * 40)
+    assert [path.name for path in tmp_path.iterdir()] == [standardization.FILE_NAME]
+    (tmp_path / standardization.FILE_NAME).write_bytes(b"\0" * 40)
     with pytest.raises(StoreError, match="cannot be read"):
         read(tmp_path, ("tokens",))
 
@@ -174,7 +229,7 @@ def test_what_cannot_be_standardized(tmp_path: Path) -> None:
     write_feature(table, ids, {f"k{i:03d}": np.arange(2, dtype=np.int32) for i in range(20)})
     with pytest.raises(StoreError, match="no sample of 'train' has 'e_img'"):
         opened(tmp_path, standardize=("e_img",))
-    with pytest.raises(ConfigError, match="'ids' has int32, whole numbers"):
+    with pytest.raises(ConfigError, match="'ids' holds int32, whole numbers"):
         opened(tmp_path, roles={"ids": "bert.ids"}, standardize=("ids",))
     with pytest.raises(ConfigError, match=r"data\.standardize: unknown role 'token'"):
         opened(tmp_path, standardize=("token",))
