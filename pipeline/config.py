@@ -97,7 +97,16 @@ def _first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
         return f"unknown key '{field}'; known: {', '.join(sorted(kind.model_fields))}"
     if problem["type"] in ("tuple_type", "list_type"):
         return f"'{field}' = {problem['input']!r}: expected a list; write [{problem['input']}]"
-    return f"'{field}' = {problem.get('input')!r}: {problem['msg']}"
+    return value_problem(field, problem)
+
+
+def value_problem(field: str, problem: Mapping[str, Any]) -> str:
+    """Return in one line what pydantic says of a value, or of several that do not go together."""
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    if isinstance(problem.get("input"), Mapping):
+        # A rule between fields: the message names them, all their values would bury it.
+        return f"{field}: {said}" if field else said
+    return f"'{field}' = {problem.get('input')!r}: {said}"
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -115,7 +124,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
         if not equals or len(parts) < 2 or not all(parts):
             raise ConfigError(
                 f"--set got '{assignment}', expected owner.key=value",
-                "for example --set inpaint.radius=5",
+                "for example --set inpaint.radius=5 or --set trainer.epochs=10",
             )
         target = overrides.setdefault(parts[0], {})
         for part in parts[1:-1]:

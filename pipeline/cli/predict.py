@@ -22,7 +22,9 @@ Submission = Annotated[
     Path | None,
     typer.Option(dir_okay=False, help="Write Memotion label strings, one line per sample, too."),
 ]
-Version = Annotated[int, typer.Option(help="Version of the Memotion strings: 1, 2 or 3.")]
+Version = Annotated[
+    int, typer.Option(min=1, max=3, help="Version of the Memotion strings: 1, 2 or 3.")
+]
 Stores = Annotated[
     list[Path] | None,
     typer.Option("--store", envvar=opt.STORE_VARIABLE, help="Feature store; may be repeated."),
@@ -65,6 +67,8 @@ def predict(
     except ModuleNotFoundError as error:
         raise missing_dependency(error) from error
     trained = open_trained(folder, checkpoint, None, device)
+    if submission is not None:
+        _check_strings([str(task["name"]) for task in trained.record["tasks"]])
     stores = store or []
     said = apply(trained, stores, dataset, split or (), seed, tuned=tuned)
     for warning in said.warnings:
@@ -93,27 +97,34 @@ def predict(
         typer.echo(f"written: {submission} ({lines:,} label strings of Memotion {version})")
 
 
-def _submit(said: Said, path: Path, version: int) -> int:
-    """Write label strings in the order of the samples.
+def _check_strings(tasks: list[str]) -> None:
+    """Refuse a model that does not predict what a label string needs, before it predicts.
 
     Raises:
-        ConfigError: The model does not predict what a string needs.
+        ConfigError: Naming the tasks.
     """
     from ..errors import ConfigError
+    from ..training.metrics.memotion import EMOTIONS
+
+    absent = [
+        name for name in ("sentiment", *(f"{e}_scale" for e in EMOTIONS)) if name not in tasks
+    ]
+    if absent == ["motivational_scale"] and "motivational" in tasks:
+        # Its two classes are the same.
+        return
+    if absent:
+        raise ConfigError(
+            f"a label string needs {', '.join(absent)}, which this model does not predict",
+            "train with --set data.tasks=[sentiment,humour_scale,sarcasm_scale,offensive_scale,…]",
+        )
+
+
+def _submit(said: Said, path: Path, version: int) -> int:
+    """Write label strings in the order of the samples."""
     from ..evaluation.memotion_submission import reconciled, rows_of, write_submission
     from ..training.metrics.memotion import EMOTIONS
 
-    decisions = said.predictions.decisions
-    absent = [
-        name for name in ("sentiment", *(f"{e}_scale" for e in EMOTIONS)) if name not in decisions
-    ]
-    if absent in (["motivational_scale"], []):
-        known = {name for e in EMOTIONS for name in (e, f"{e}_scale")} | {"sentiment"}
-        rows = rows_of(
-            {name: values.tolist() for name, values in decisions.items() if name in known}
-        )
-        return write_submission(path.absolute(), [reconciled(row) for row in rows], version)
-    raise ConfigError(
-        f"a label string needs {', '.join(absent)}, which this model does not predict",
-        "train with --set data.tasks=[sentiment,humour_scale,sarcasm_scale,offensive_scale,…]",
-    )
+    known = {name for e in EMOTIONS for name in (e, f"{e}_scale")} | {"sentiment"}
+    decisions = said.predictions.decisions.items()
+    rows = rows_of({name: values.tolist() for name, values in decisions if name in known})
+    return write_submission(path.absolute(), [reconciled(row) for row in rows], version)

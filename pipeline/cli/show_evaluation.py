@@ -112,6 +112,9 @@ def print_comparison(found: Comparison) -> None:
     title = f"{found.first} minus {found.second}, {found.samples:,} samples of {found.split}, "
     title += f"seeds {', '.join(found.seeds)}, shares in points, others in their own unit"
     show.print_table(title, heads, rows)
+    for name, decided in zip((found.first, found.second), found.decided, strict=True):
+        if decided:
+            typer.echo(f"{name}: {decided}")
     typer.echo("95 % intervals of paired bootstrap resamples; the last column is about samples.")
 
 

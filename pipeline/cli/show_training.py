@@ -57,6 +57,8 @@ def _tell(entry: Mapping[str, Any], say: Callable[[str], None]) -> None:
         say(entry["message"])
     elif entry["kind"] == "seed":
         say(f"seed {entry['seed']}: {entry['folder']}")
+    elif entry["kind"] == "resumed":
+        say(f"goes on in epoch {entry['epoch']} after {entry['step']:,} steps")
     elif entry["kind"] == "epoch":
         train, val = entry["train"].get("loss", 0.0), entry["val"].get("loss", 0.0)
         star = " *" if entry["improved"] else ""

@@ -56,7 +56,14 @@ Settings = Annotated[
         help="owner.key=value; owners: model, data, loader, optimizer, loss, trainer.",
     ),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Say so if there is nothing to go on from; without it that is a new run."
+    ),
+]
 DEFAULT_RUNS = Path("affectflow-runs")
+_LARGEST_SEED = 2**32 - 1
 
 
 def train_model(
@@ -68,6 +75,7 @@ def train_model(
     runs: Runs = DEFAULT_RUNS,
     device: Device = None,
     assignments: Settings = None,
+    resume: Resume = False,
     json_output: opt.Json = False,
 ) -> None:
     """Train on the train split, select on val; running it again goes on from where it stopped.
@@ -91,7 +99,7 @@ def train_model(
     settings = resolve(model, dataset, store or [opt.DEFAULT_STORE], preset, overrides)
     main = os.environ.get("RANK", "0") == "0"
     with show.interruptible(), show_training.display(quiet=json_output or not main) as watch:
-        outcome = run(settings, chosen, runs, watch)
+        outcome = run(settings, chosen, runs, watch, must_exist=resume)
     if main:
         _print(outcome, json_output)
 
@@ -104,12 +112,14 @@ def read_seeds(text: str) -> tuple[int, ...]:
     """Return the seeds of ``1111,1112``.
 
     Raises:
-        ConfigError: One is no whole number from 0, or occurs twice.
+        ConfigError: One is no whole number from 0, too large, or occurs twice.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     seeds = tuple(int(word) for word in words if word.isdecimal())
-    if not seeds or len(seeds) != len(words) or len(set(seeds)) != len(seeds):
-        raise ConfigError(f"--seeds got '{text}', expected different whole numbers like 1111,1112")
+    wrong = len(seeds) != len(words) or len(set(seeds)) != len(seeds)
+    if not seeds or wrong or max(seeds) > _LARGEST_SEED:
+        expected = f"different whole numbers up to {_LARGEST_SEED} like 1111,1112"
+        raise ConfigError(f"--seeds got '{text}', expected {expected}")
     return seeds
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidInput, StoreError
-from ..store.layout import write_json
+from ..store.layout import read_json, write_json
 from .bootstrap import Difference
 from .comparison import compare
 from .predictions import Predictions, read_predictions
@@ -27,6 +27,8 @@ class Comparison:
         seeds: Which both have.
         samples: How many samples both predicted.
         differences: Task to metric to difference.
+        decided: How each of the two came to its decisions: checkpoint, and thresholds tuned for
+            what.
     """
 
     first: str
@@ -35,6 +37,7 @@ class Comparison:
     seeds: tuple[str, ...]
     samples: int
     differences: Mapping[str, Mapping[str, Difference]]
+    decided: tuple[str, str] = ("", "")
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -44,6 +47,7 @@ class Comparison:
             "split": self.split,
             "seeds": list(self.seeds),
             "samples": self.samples,
+            "decided": list(self.decided),
             "differences": {
                 task: {name: found.to_json() for name, found in of_task.items()}
                 for task, of_task in self.differences.items()
@@ -92,7 +96,8 @@ def compare_runs(
         resamples=resamples,
         groups=None if groups_of is None else groups_of(keys),
     )
-    result = Comparison(first.name, second.name, split, seeds, len(keys), differences)
+    decided = _decided(first, split, seeds[0]), _decided(second, split, seeds[0])
+    result = Comparison(first.name, second.name, split, seeds, len(keys), differences, decided)
     write_json(first / f"against-{second.name}-{split}.json", result.to_json())
     return result
 
@@ -106,6 +111,20 @@ def check_evaluated(run: Path, split: str) -> None:
     if not any(run.glob(f"seed-*/predictions-{split}.parquet")):
         message = f"'{run.name}' has not been evaluated on '{split}'"
         raise StoreError(message, f"pipeline evaluate {run} --split {split}")
+
+
+def _decided(run: Path, split: str, seed: str) -> str:
+    """Return in words what the decisions of an evaluated seed are of."""
+    facts = read_json(run / f"seed-{seed}" / scores_name(split)) or {}
+    words = f"checkpoint {facts.get('checkpoint', 'unknown')}"
+    if thresholds := facts.get("thresholds"):
+        words += f", thresholds tuned on val for {thresholds['criterion']}"
+    return words
+
+
+def scores_name(split: str) -> str:
+    """Return the file with the scores of one seed; val.json is the trainer's own."""
+    return "test.json" if split == "test" else f"evaluation-{split}.json"
 
 
 def _read(run: Path, split: str) -> dict[str, Predictions]:

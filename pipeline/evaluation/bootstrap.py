@@ -198,7 +198,8 @@ def paired_difference(
         for name in names:
             a = _flat(resampled(tasks, labels, first[name], weights, family))
             b = _flat(resampled(tasks, labels, second[name], weights, family))
-            each.append({key: a[key] - b[key] for key in a})
+            # A score over several tasks needs all of them: one run may have it alone.
+            each.append({key: a[key] - b[key] for key in a if key in b})
         return {key: np.stack([found[key] for found in each]) for key in each[0]}
 
     whole = gaps(ones(number))

@@ -26,6 +26,7 @@ from ..training.data import TrainingData
 from ..training.metrics import compute, compute_predictions, predictions_of
 from ..training.metrics.results import Array, Results, labelled
 from .access import note_test_access
+from .against import scores_name
 from .aggregate import aggregate
 from .baselines import constant_results, guessing_results
 from .bootstrap import mean_intervals
@@ -282,6 +283,10 @@ def _facts(run: TrainedRun, scores: Mapping[str, SeedScores]) -> dict[str, str |
             f"{role} {facts['feature']}@{facts['fingerprint'][:8]}" for role, facts in features
         ),
         "parameters": int(run.record["parameters"].get("total", 0)),
+        "parameters by part": ", ".join(
+            f"{name} {number:,}"
+            for name, number in run.record["parameters"].get("parts", {}).items()
+        ),
         "trainable": int(run.record["parameters"].get("trainable", 0)),
         "forward FLOPs per sample": first.facts["forward_flops"],
         "best epoch": ", ".join(epochs),
@@ -300,7 +305,8 @@ def _warnings(
     ]
     found += [f"task '{name}' has no label in this split" for name, n in counts.items() if not n]
     if run.unfinished:
-        found.append(f"not finished: seed {', '.join(run.unfinished)}")
+        left = "left out" if set(run.unfinished).isdisjoint(run.seeds) else "scored as they are"
+        found.append(f"not finished: seed {', '.join(run.unfinished)}, {left}")
     if reads > 1:
         found.append(f"the test split has been read {reads} times for this run")
     return list(dict.fromkeys(found))
@@ -315,11 +321,6 @@ def _write(found: Evaluation) -> None:
     write_json(found.run / f"table-{found.split}.json", found.to_json())
     with written_whole(found.run / f"table-{found.split}.md") as temporary:
         temporary.write_text(found.table.markdown(), encoding="utf-8")
-
-
-def scores_name(split: str) -> str:
-    """Return the file with the scores of one seed; val.json is the trainer's own."""
-    return "test.json" if split == "test" else f"evaluation-{split}.json"
 
 
 def _seed_json(found: Evaluation, seed: str, scores: SeedScores) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from .thresholds import Thresholds, apply_thresholds
 from .trained import TrainedRun
 
 _SHOWN = 3
+# What in the recipe of an import is its files' own, not how they are read.
+_OF_FILES = ("identity.sources", "identity.shard_rows", "parameters.folds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ def predict(
         StoreError: Features are absent or made otherwise than those of the training.
     """
     chosen = best_seed(run) if seed is None else seed
-    if chosen not in run.seeds:
-        raise UsageError(unknown_name("seed", chosen, run.seeds))
+    if chosen not in run.begun:
+        raise UsageError(unknown_name("seed", chosen, run.begun))
     loaded = run.load(chosen)
     config = _data_config(run, stores, dataset or run.dataset)
     names = _splits(config, [open_store(path) for path in config.stores], splits)
@@ -173,7 +175,7 @@ def _with_inputs(data: TrainingData, loaded: LoadedRun) -> None:
 def compare_recipes(
     trained: Mapping[str, Mapping[str, Any]], here: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Yield warnings about features that other library versions made.
+    """Yield warnings about features that other library versions made, or other files hold.
 
     Raises:
         StoreError: A feature was made with another stage, version, parameter or weights; one line
@@ -185,12 +187,20 @@ def compare_recipes(
             continue
         found = list(differences(then["recipe"], now.get("recipe") or {}))
         libraries = [item for item in found if "libraries" in item[0].split(".")]
-        wrong = [item for item in found if item not in libraries]
+        # New data of an import come from new files, divided by folds of their own.
+        imported = str(then["recipe"].get("stage", "")).startswith("import.")
+        files = [item for item in found if imported and item[0].startswith(_OF_FILES)]
+        wrong = [item for item in found if item not in libraries and item not in files]
         if wrong:
             name = f"'{role}' (feature {then['feature']})"
             raise StoreError(
                 f"{name} was made differently: {_shown(wrong)}",
                 "extract the new data with the settings of the training",
+            )
+        if any(path.startswith("identity.sources") for path, *_ in files):
+            yield (
+                f"{role}: imported from other files than '{then['feature']}' of the training; "
+                "that one extractor made both is not known"
             )
         if libraries:
             yield f"{role}: made with other library versions: {_shown(libraries)}"

@@ -19,6 +19,7 @@ from ..training.assemble import find_samples
 from ..training.checkpoint import LoadedRun, load_run
 from ..training.data import DataConfig, TrainingData
 from ..training.loader import Loader, LoaderConfig
+from ..training.metrics.families import MEMOTION_VERSIONS
 from ..training.opening import open_data
 from ..training.precision import placed
 from ..training.run_folder import RunFolder
@@ -68,11 +69,24 @@ class TrainedRun:
 
     @property
     def family(self) -> str:
-        """Family of metric definitions."""
-        return str(self.settings["trainer"]["metrics"])
+        """Family of metric definitions; of the Memotion sets with the scores of their tasks."""
+        family = str(self.settings["trainer"]["metrics"])
+        return self.dataset if family == "auto" and self.dataset in MEMOTION_VERSIONS else family
 
     @property
     def seeds(self) -> tuple[str, ...]:
+        """Seeds that are finished, in numerical order; all with the checkpoint if none is.
+
+        A mean over seeds of which one was interrupted is of neither training.
+
+        Raises:
+            StoreError: None has the checkpoint.
+        """
+        unfinished = self.unfinished
+        return tuple(seed for seed in self.begun if seed not in unfinished) or self.begun
+
+    @property
+    def begun(self) -> tuple[str, ...]:
         """Seeds that have the checkpoint, in numerical order.
 
         Raises:

@@ -231,7 +231,7 @@ class LoadedRun:
         if unknown := sorted(set(data.inputs) - set(self.inputs)):
             raise StoreError(
                 f"the checkpoint was trained without '{unknown[0]}', which these data have",
-                "leave it out with --set data.features",
+                "train again with it, or use data that lack it",
             )
 
     def _same_fingerprint(self, role: str, there: Mapping[str, Any]) -> None:
@@ -241,7 +241,7 @@ class LoadedRun:
             theirs = f"{there['feature']}@{there['fingerprint']}"
             raise StoreError(
                 f"'{role}': the checkpoint was trained on {ours}, these data have {theirs}",
-                f"--set data.features.{role}={ours}, or `pipeline features diff {ours} {theirs}`",
+                f"use a store that has {ours}; see `pipeline features diff {ours} {theirs}`",
             )
 
 

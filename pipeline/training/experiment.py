@@ -14,7 +14,7 @@ import torch
 
 from affectflow.models.batch import FusionModel
 
-from ..errors import AffectflowError, ConfigError
+from ..errors import AffectflowError, ConfigError, StoreError
 from . import distributed
 from .data import TrainingData
 from .distributed import Ranks
@@ -51,7 +51,14 @@ class Outcome:
     table: dict[str, Any]
 
 
-def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) -> Outcome:
+def train(
+    settings: Settings,
+    seeds: Sequence[int],
+    runs: Path,
+    watch: Watcher,
+    *,
+    must_exist: bool = False,
+) -> Outcome:
     """Train every seed that is not finished, and write the table of all that are.
 
     The test split is not opened. Under `torchrun` every process calls this; rank 0 writes.
@@ -61,8 +68,10 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
         seeds: One training each, in folders of their own.
         runs: Folder of all runs.
         watch: Called with every entry of the log of every seed.
+        must_exist: Whether a run that was never begun is an error rather than a new one.
 
     Raises:
+        StoreError: There is nothing to go on from, and there should be.
         AffectflowError: Data, configuration or a diverged loss; said in `run.json` too.
     """
     config = settings.recipe.trainer
@@ -76,6 +85,10 @@ def train(settings: Settings, seeds: Sequence[int], runs: Path, watch: Watcher) 
 
         data = open_splits(settings, tell)
         folder = RunFolder.of(runs, settings, data)
+        if must_exist and not folder.begun:
+            message = f"no run '{folder.path.name}' was begun in '{folder.path.parent}'"
+            hint = "settings and data name a run; without --resume this is a new one"
+            raise StoreError(message, hint)
         data = _standardized(settings, data, folder, tell)
         monitor = Monitor.of(config.monitor, data.tasks)
         check_monitor(monitor, data.tasks, data.split("val").labels, config.metrics)

@@ -44,6 +44,11 @@ class RunFolder:
         name = digest({"settings": settings.identity(data.tasks), "data": data.digest})
         return cls(runs / settings.data.dataset / f"{settings.kind.name}-{name}")
 
+    @property
+    def begun(self) -> bool:
+        """Whether the run was ever begun."""
+        return (self.path / RUN_NAME).is_file()
+
     def seed(self, seed: int) -> Path:
         """Return the folder of a seed."""
         return self.path / f"seed-{seed}"

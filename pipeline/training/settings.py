@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from affectflow.models.batch import ModelConfig, Task
 
-from ..config import Config, parse
+from ..config import Config, parse, value_problem
 from ..errors import ConfigError, UsageError, unknown_name
 from .catalogue import ModelKind, load_model_kind
 from .data import DataConfig
@@ -112,7 +112,9 @@ def resolve(
     values = {
         owner: merged(base.settings.get(owner, {}), overrides.get(owner, {})) for owner in OWNERS
     }
-    data = {**values["data"], "dataset": dataset, "stores": tuple(str(store) for store in stores)}
+    # Absolute: the run is read from other folders too.
+    names = tuple(str(store.absolute()) for store in stores)
+    data = {**values["data"], "dataset": dataset, "stores": names}
     recipe = Recipe(
         loader=_parse(LoaderConfig, values, "loader"),
         optimizer=_parse(OptimizerConfig, values, "optimizer"),
@@ -157,8 +159,7 @@ def model_config(kind: ModelKind, preset: str | None, values: Mapping[str, Any])
         if problem["type"] == "extra_forbidden":
             message = unknown_name("key", field, _fields(base.model_dump()))
             raise ConfigError(f"--set model: {message}") from None
-        got = f"'{field}' = {problem.get('input')!r}: {problem['msg']}"
-        raise ConfigError(f"--set model: {got}") from None
+        raise ConfigError(f"--set model: {value_problem(field, problem)}") from None
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -164,6 +164,9 @@ class Trainer:
         try:
             self._warn_of_cut_batches()
             self._warn_of_other_ranks(before)
+            if self.position.step and not self.position.finished:
+                at = {"epoch": self.position.epoch + 1, "batch": self.position.batch}
+                self.watch({"kind": "resumed", "step": self.position.step, **at})
             if not self.position.finished:
                 for name, message in weak_spots(flat_numbers(self.data.counts)):
                     self.journal.warn(self.position.step, name, message)

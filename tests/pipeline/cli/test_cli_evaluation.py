@@ -62,8 +62,10 @@ def test_evaluate_speaks_json_and_compares(made: Path) -> None:
     found = json.loads(text)
     assert found["split"] == "val"
     assert found["against"]["differences"]["mood"]["accuracy"]["samples"]["value"] == 0
+    assert found["against"]["decided"] == ["checkpoint best"] * 2
     shown = call("evaluate", run, "--split", "val", "--against", run, "--resamples", "5")
     assert "0 excluded" in shown
+    assert f"{run.name}: checkpoint best" in shown
 
 
 def test_differences_of_regressions_are_shown_in_their_own_unit(
@@ -115,6 +117,7 @@ def test_label_strings_need_the_tasks_of_memotion(made: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="sentiment, humour_scale"):
         call(*arguments, "--submission", tmp_path / "answer.txt")
     assert not (tmp_path / "answer.txt").exists()
+    assert not (tmp_path / "p").exists()
 
 
 def test_sweep_ranks_on_val_and_fails_with_a_code(made: Path, tmp_path: Path) -> None:

@@ -30,6 +30,13 @@ def test_train_runs_end_to_end_and_again_finds_its_run(tmp_path: Path) -> None:
     assert found["seeds"]["2"]["status"] == "finished"
     assert found["table"]["rows"][0]["kind"] == "baseline"
     assert found["run"] in done.stdout
+    last = run(*arguments, "--resume")
+    assert last.returncode == 0, last.stderr
+    assert last.stderr.count("nothing left to do (2 epochs done)") == 2
+    new = run(*arguments, "--resume", "--set", "trainer.epochs=3")
+    assert new.returncode == 3
+    assert "was begun in" in new.stderr
+    assert len(list((tmp_path / "runs" / "mini").iterdir())) == 1
 
 
 def test_help_lists_models_without_torch() -> None:
@@ -59,3 +66,6 @@ def test_mistakes_end_with_one_line_and_a_code(tmp_path: Path) -> None:
     seeds = run("train", "clip_head", *common, "--seeds", "1,x")
     assert seeds.returncode == 3
     assert "--seeds got '1,x'" in seeds.stderr
+    large = run("train", "clip_head", *common, "--seeds", "99999999999999999999")
+    assert large.returncode == 3
+    assert "whole numbers up to 4294967295" in large.stderr

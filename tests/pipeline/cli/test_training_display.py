@@ -26,3 +26,9 @@ def test_rows_left_out_and_values_made_zero_are_said(capsys: pytest.CaptureFixtu
         "tokens: 5 values in 2 rows were not finite and are 0",
         "regions: inpainting left 31.4% of the text area, mean over painted pictures",
     ]
+
+
+def test_where_a_training_goes_on_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with display(quiet=False) as watch:
+        watch({"kind": "resumed", "step": 1200, "epoch": 4, "batch": 7})
+    assert capsys.readouterr().err == "goes on in epoch 4 after 1,200 steps\n"

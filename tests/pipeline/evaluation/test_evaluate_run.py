@@ -258,3 +258,37 @@ def test_near_duplicates_are_drawn_together(tmp_path: Path) -> None:
     around = found.table.rows[-1].intervals["mood"]["accuracy"]
     assert around.low == around.high == around.value
     assert "(11 samples beside another)" in found.table.notes[0]
+
+
+def test_an_interrupted_seed_is_in_no_mean(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    record["seeds"]["2"]["status"] = "running"
+    (run / "run.json").write_text(json.dumps(record), "utf-8")
+    found = evaluate_run(TrainedRun(run), "val", resamples=5)
+    assert list(found.seeds) == ["1"]
+    assert "not finished: seed 2, left out" in found.warnings
+    # It still can speak for itself.
+    assert predict(TrainedRun(run), [], splits=["val"], seed="2").seed == "2"
+    assert predict(TrainedRun(run), [], splits=["val"]).seed == "1"
+    record["seeds"]["1"]["status"] = "failed"
+    (run / "run.json").write_text(json.dumps(record), "utf-8")
+    found = evaluate_run(TrainedRun(run), "val", resamples=5)
+    assert list(found.seeds) == ["1", "2"]
+    assert "not finished: seed 1, 2, scored as they are" in found.warnings
+
+
+def test_a_run_is_evaluated_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled_store(tmp_path / "store")
+    monkeypatch.chdir(tmp_path)
+    made = trained_run(Path("store"), tmp_path / "runs")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(evaluate_run(TrainedRun(made), "val", resamples=5).seeds) == 2
+
+
+def test_the_memotion_sets_are_scored_as_their_competitions_did(made: Path) -> None:
+    class Other(TrainedRun):
+        dataset = "memotion2"
+
+    assert TrainedRun(made).family == "auto"
+    assert Other(made).family == "memotion2"

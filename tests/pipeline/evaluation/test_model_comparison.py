@@ -56,3 +56,23 @@ def test_other_data_are_refused() -> None:
     changed = Predictions("test", other.keys, other.tasks, labels, other.logits)
     with pytest.raises(InvalidInput, match="labels of task 'task' differ"):
         compare(first, {"1": changed})
+
+
+def test_a_score_that_one_run_lacks_is_left_out() -> None:
+    """Task C of Memotion needs all four scales; the other run predicts the sentiment alone."""
+    generator = np.random.default_rng(3)
+    sizes = {"sentiment": 3, "humour_scale": 4, "sarcasm_scale": 4, "offensive_scale": 4}
+    sizes |= {"motivational": 2}
+    tasks = [Task(name, classes=tuple("abcd"[:size])) for name, size in sizes.items()]
+    keys = np.array([f"k{row}" for row in range(40)], object)
+    labels = {name: generator.integers(0, size, 40) for name, size in sizes.items()}
+    logits = {
+        name: generator.normal(size=(40, size)).astype(np.float32) for name, size in sizes.items()
+    }
+    every = Predictions("val", keys, tuple(tasks), labels, logits)
+    one = {"sentiment": labels["sentiment"]}
+    alone = Predictions("val", keys, (tasks[0],), one, {"sentiment": logits["sentiment"]})
+    for first, second in ((every, alone), (alone, every)):
+        found = compare({"1": first}, {"1": second}, "memotion", resamples=5)
+        assert set(found["memotion"]) == {"task_a"}
+        assert found["sentiment"]["accuracy"].samples.value == 0

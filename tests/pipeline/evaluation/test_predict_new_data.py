@@ -12,7 +12,7 @@ from support.training_stores import TOKENS, make_store, rows_of
 
 from affectflow.pipeline.errors import StoreError, UsageError
 from affectflow.pipeline.evaluation.evaluate import evaluate_run
-from affectflow.pipeline.evaluation.predict import best_seed, predict
+from affectflow.pipeline.evaluation.predict import best_seed, compare_recipes, predict
 from affectflow.pipeline.evaluation.trained import TrainedRun
 from affectflow.pipeline.records import FeatureSpec
 
@@ -113,3 +113,50 @@ def test_tuned_thresholds_decide_where_there_are_some(tmp_path: Path) -> None:
         for task in ("mood", "themes"):
             decided = said.predictions.decisions[task]
             assert np.array_equal(decided, scores.predictions.decisions[task])
+
+
+def test_new_data_of_an_import_come_from_new_files(tmp_path: Path) -> None:
+    folder = tmp_path / "trained"
+    table, written = make_store(folder / "store", rows_of(60))
+    recipe = {
+        "stage": "import.mmsa",
+        "version": [1, 2],
+        "parameters": {"folds": {"train": ["a"]}},
+        "identity": {"sources": ["aa"], "shard_rows": 256},
+    }
+    write_feature(table, TOKENS, written["bert"], recipe=recipe)
+    run = TrainedRun(trained_run(folder / "store", folder / "runs"))
+    other = {
+        **recipe,
+        "parameters": {"folds": {}},
+        "identity": {"sources": ["bb"], "shard_rows": 64},
+    }
+    said = predict(run, [new_store(tmp_path / "new", recipe=other)])
+    assert len(said.predictions) == 9
+    assert [text for text in said.warnings if text.startswith("tokens: imported from other files")]
+    for wrong in ({**other, "version": [1, 3]}, {**other, "stage": "import.mult"}):
+        with pytest.raises(StoreError, match="was made differently"):
+            predict(run, [new_store(tmp_path / str(wrong["stage"]) / "x", recipe=wrong)])
+    # What is no import has no such excuse.
+    assert (
+        list(
+            compare_recipes(
+                {"x": {"fingerprint": "a", "feature": "f", "recipe": recipe}},
+                {"x": {"fingerprint": "b", "recipe": {**recipe, "parameters": {"folds": {}}}}},
+            )
+        )
+        == []
+    )
+    extracted = {**recipe, "stage": "bert"}
+    with pytest.raises(StoreError, match=r"identity\.sources was"):
+        list(
+            compare_recipes(
+                {"x": {"fingerprint": "a", "feature": "f", "recipe": extracted}},
+                {
+                    "x": {
+                        "fingerprint": "b",
+                        "recipe": {**extracted, "identity": {"sources": ["bb"]}},
+                    }
+                },
+            )
+        )

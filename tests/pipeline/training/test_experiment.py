@@ -435,3 +435,19 @@ def test_what_is_to_be_standardized_is_measured_once_and_told(
             train(settings, (1,), tmp_path / "runs", heard.append)
         told = [entry["message"] for entry in heard if entry["kind"] == "preparing"]
         assert any("standardizing e_img: reads" in message for message in told) != again
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"cmrl": {"scope": "bank"}, "eval": {"graph": "dataset"}}, "cmrl.scope=bank"),
+        ({"hima": {"stage2": False, "stage2_share": True}}, "hima: "),
+    ],
+)
+def test_values_that_do_not_go_together_are_one_short_line(
+    values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve("mm_orient", "some", [Path("store")], None, {"model": values})
+    assert caught.value.message.startswith(f"--set model: {words}")
+    assert len(caught.value.message) < 200
