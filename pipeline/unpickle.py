@@ -73,7 +73,9 @@ def _plain_data(stream: BinaryIO, name: str, encoding: str) -> Any:
     except Exception as error:
         # Damaged and hostile pickles raise nearly every type there is; each means the same here.
         cause = f"{type(error).__name__}: {error}"
-        hint = "a pickle written by Python 2 needs encoding='latin1'; or obtain the file again"
+        # Who asked for another encoding can do something about it, and is no user of a command.
+        by_caller = "a pickle written by Python 2 needs encoding='latin1'; or "
+        hint = f"{'' if encoding == 'latin1' else by_caller}obtain the file again"
         raise DatasetError(f"{name}: not a readable pickle: {cause}", hint) from None
 
 

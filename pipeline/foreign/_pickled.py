@@ -84,7 +84,7 @@ def _parts(
     path: Path, form: str, data: Any, needed: Sequence[str], counted: Sequence[str]
 ) -> Iterator[Part]:
     if not isinstance(data, dict) or not any(as_name(name) in SPLITS for name in data):
-        hint = f"expected a dict of splits (train, valid, test); {describe(data)}"
+        hint = f"expected a dict of splits (train, valid, test); {describe(data, form)}"
         raise DatasetError(f"{path.name}: not laid out as '{form}'", hint)
     unknown = sorted(as_name(name) for name in data if as_name(name) not in SPLITS)
     if unknown:
@@ -100,7 +100,7 @@ def _parts(
         if lacking:
             raise DatasetError(
                 f"{where} lacks {', '.join(lacking)}; it has {', '.join(sorted(map(str, fields)))}",
-                describe(data),
+                describe(data, form),
             )
         sizes = {field: _size(where, field, fields[field]) for field in counted if field in fields}
         if len(set(sizes.values())) > 1:

@@ -32,9 +32,16 @@ def check_not(path: Path, form: str) -> None:
         raise DatasetError(f"{path.name}: not '{form}', it is a zip archive", hint)
 
 
-def describe(data: Any) -> str:
-    """Return what unpickled data look like, for an error's hint."""
+def describe(data: Any, asked: str) -> str:
+    """Return what unpickled data look like, for an error's hint.
+
+    Args:
+        data: What was in the file.
+        asked: Format that it was taken for.
+    """
     form = looks_like(data)
+    if form == asked:
+        return f"it is laid out as {form} otherwise"
     if form is not None:
         return f"it looks like --as {form}"
     if isinstance(data, dict):

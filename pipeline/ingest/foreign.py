@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DatasetError, MissingFiles, StoreError, UsageError, unknown_name
+from ..errors import DatasetError, StoreError, UsageError, unknown_name
 from ..foreign._known import PUBLISHED
 from ..foreign._parsed import ForeignFeature, Options, Parsed
 from ..loading import load_module, names
@@ -97,8 +97,8 @@ def import_features(
 
     Raises:
         UsageError: The format is unknown, or it takes one file.
-        MissingFiles: A path does not exist.
-        DatasetError: The files are not what the format says; the message says what they look like.
+        DatasetError: A path does not exist, or the files are not what the format says; the message
+            says what they look like.
         StoreError: The store has other samples under that name.
     """
     reader = _reader(form, dataset)
@@ -143,8 +143,10 @@ def default_name(paths: Sequence[Path], sources: Mapping[str, str]) -> str:
 
 def _files(paths: Sequence[Path], reader: ModuleType, form: str) -> list[Path]:
     lost = [f"'{path}'" for path in paths if not path.exists()]
-    if lost or not paths:
-        raise MissingFiles(form, lost or ["no file was named"], "from the owner of the data")
+    if not paths:
+        raise UsageError("no file to import was named", "pipeline features import FILE --as FORMAT")
+    if lost:
+        raise DatasetError(f"there is no {', '.join(lost)}", "pass the file that was obtained")
     if not reader.FOLDER:
         if len(paths) != 1 or not paths[0].is_file():
             raise UsageError(f"'{form}' takes one file, got {', '.join(map(str, paths))}")

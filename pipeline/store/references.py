@@ -23,6 +23,9 @@ def resolve(store: Store, reference: str) -> OutputFolder:
     datasets = sorted({folder.dataset for folder in folders if folder.name == reference})
     if len(datasets) == 1:
         return store.feature(datasets[0], reference).folder
+    if datasets:
+        names = ", ".join(f"{dataset}/{reference}" for dataset in datasets)
+        raise UsageError(f"'{reference}' is a feature of several datasets", f"name one: {names}")
     if len(parts) == 3:
         head = (parts[0], parts[1])
         found = [

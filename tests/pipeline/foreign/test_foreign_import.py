@@ -15,7 +15,7 @@ from support.foreign_files import mmsa, mult, write
 from support.foreign_imports import assert_same, imported, opened, values
 from support.stores import commit_inodes, leftovers, part_digests
 
-from affectflow.pipeline.errors import DatasetError, MissingFiles, StoreError, UsageError
+from affectflow.pipeline.errors import DatasetError, StoreError, UsageError
 from affectflow.pipeline.ingest import foreign_features
 from affectflow.pipeline.store.layout import StoreLayout
 from affectflow.pipeline.store.verify import verify_all
@@ -188,8 +188,10 @@ def test_torn_and_foreign_files_are_refused(tmp_path: Path) -> None:
     data, _ = mmsa()
     path = write(tmp_path / "x.pkl", data)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DatasetError, match="not a readable pickle"):
+    with pytest.raises(DatasetError, match="not a readable pickle") as caught:
         imported(path, "mmsa", tmp_path / "s")
+    # No option of the command.
+    assert caught.value.hint == "obtain the file again"
     path.write_bytes(b"PK\x03\x04rest")
     with pytest.raises(DatasetError, match="it is a zip archive"):
         imported(path, "mmsa", tmp_path / "s")
@@ -207,7 +209,7 @@ def test_usage_errors(tmp_path: Path) -> None:
         imported(path, "mmsa", tmp_path / "s", dataset="../up")
     with pytest.raises(UsageError, match="'mmsa' has its own"):
         imported(path, "mmsa", tmp_path / "s", folds={"train": ["a"]})
-    with pytest.raises(MissingFiles, match="nowhere"):
+    with pytest.raises(DatasetError, match=r"there is no .*nowhere"):
         imported(tmp_path / "nowhere.pkl", "mmsa", tmp_path / "s")
 
 

@@ -163,6 +163,15 @@ def test_missing_fields_are_named(tmp_path: Path) -> None:
         imported(write(tmp_path / "x.pkl", data), "mmsa", tmp_path / "store")
 
 
+def test_what_was_asked_for_is_no_hint(tmp_path: Path) -> None:
+    data, _ = mmsa()
+    for part in data.values():
+        del part["id"]
+    with pytest.raises(DatasetError, match="'train' lacks id") as caught:
+        imported(write(tmp_path / "x.pkl", data), "mmsa", tmp_path / "store")
+    assert caught.value.hint == "it is laid out as mmsa otherwise"
+
+
 def test_unknown_splits_are_named(tmp_path: Path) -> None:
     data, _ = mmsa()
     data["fold_4"] = data.pop("test")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,13 @@ def test_references(tmp_path: Path) -> None:
     for reference in ("", "0000", "mini/bert/0000", "a/b/c/d"):
         with pytest.raises(UsageError, match="names no feature"):
             resolve(store, reference)
+
+
+def test_a_name_that_several_datasets_have(tmp_path: Path) -> None:
+    for dataset in ("mini", "maxi"):
+        table = write_table(tmp_path / dataset, [sample_row("a")])
+        write_feature(table, SPEC, {"a": row(1, 2)}, "abcd1111")
+    shutil.move(tmp_path / "maxi/features/mini", tmp_path / "mini/features/maxi")
+    with pytest.raises(UsageError, match="feature of several datasets") as caught:
+        resolve(affectflow.open_store(tmp_path / "mini"), "clip")
+    assert caught.value.hint == "name one: maxi/clip, mini/clip"
