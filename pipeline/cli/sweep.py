@@ -59,7 +59,8 @@ def sweep(
 ) -> None:
     """Train every trial on train, compare them on val; the test split stays closed.
 
-    Running it again goes on where it stopped; trials whose data have changed since run again.
+    Running it again goes on where it stopped; trials whose data have changed since run again. What
+    no trial could take is refused before anything is written.
     """
     from ..loading import missing_dependency
     from ..training.sweep.space import make_space
@@ -86,9 +87,10 @@ def sweep(
 
 
 def _tell(trial: Trial, count: int) -> None:
+    from ..training.sweep.table import value_text
     from . import show
 
-    value = trial.error if trial.mean is None else f"{trial.mean:.4f}"
+    value = trial.error if trial.mean is None else value_text(trial)
     show.tell(f"{_name(trial, count)}: {trial.status} {value}")
 
 
@@ -107,13 +109,17 @@ def _name(trial: Trial, count: int) -> str:
 def _print(trials: list[Trial], folder: Path, json_output: bool) -> None:
     from dataclasses import asdict
 
-    from ..training.sweep.trials import ranked, table
+    from ..training.sweep.table import ranked, read_baselines, table
     from . import show
 
+    baselines = read_baselines(folder, trials)
     if json_output:
-        entries = [{**asdict(trial), "mean": trial.mean} for trial in ranked(trials)]
-        show.print_json({"sweep": str(folder), "split": "val", "trials": entries})
+        entries = [
+            {**asdict(trial), "mean": trial.mean, "std": trial.std} for trial in ranked(trials)
+        ]
+        facts = {"sweep": str(folder), "split": "val", "baselines": baselines, "trials": entries}
+        show.print_json(facts)
         return
-    heads, rows = table(trials)
+    heads, rows = table(trials, baselines)
     show.print_table("trials, best on val first; the test split was not opened", heads, rows)
     typer.echo(f"written: {folder}/trials.json and table.md")

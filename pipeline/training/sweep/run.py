@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ...config import canonical_json
-from ...errors import AffectflowError, InvalidInput, UsageError
+from ...errors import AffectflowError, InvalidInput
 from ..experiment import open_splits, train
 from ..journal import Watcher
 from ..metrics import is_maximised
 from ..run_folder import RunFolder
-from ..settings import resolve
+from ..scores import Monitor, check_monitor
+from ..settings import Settings, resolve
 from .trials import DigestOf, Finding, Runner, Sweep
 
 
@@ -45,27 +46,39 @@ def data_digests(
 ) -> DigestOf:
     """Return what names the data that a trial would be trained on today, by their content.
 
-    The digest is empty where they cannot be opened; running the trial then says why. Trials that
-    differ in nothing about the data share one opening.
+    It raises what is wrong with the settings, the data, or the number trials are ranked by. Trials
+    that differ in none of these share one opening.
 
     Args:
         sweep: What is swept.
         stores: Feature stores.
         tell: Called before what may take long.
     """
-    known: dict[str, str] = {}
+    known: dict[str, str | AffectflowError] = {}
 
     def digest_of(overrides: Mapping[str, Mapping[str, Any]]) -> str:
-        try:
-            settings = resolve(sweep.model, sweep.dataset, stores, sweep.preset, overrides)
-            name = canonical_json(settings.data.model_dump(mode="json"))
-            if name not in known:
-                known[name] = open_splits(settings, tell).digest
-            return known[name]
-        except UsageError:
-            # No such model or preset, for every trial.
-            raise
-        except AffectflowError:
-            return ""
+        settings = resolve(sweep.model, sweep.dataset, stores, sweep.preset, overrides)
+        trainer = settings.recipe.trainer
+        asked = [settings.data.model_dump(mode="json"), trainer.monitor, trainer.metrics]
+        name = canonical_json(asked)
+        if name not in known:
+            known[name] = _digest(settings, tell)
+        found = known[name]
+        if isinstance(found, AffectflowError):
+            raise found
+        return found
 
     return digest_of
+
+
+def _digest(settings: Settings, tell: Callable[[str], None]) -> str | AffectflowError:
+    """Return the digest of the data, or why they cannot be trained on."""
+    trainer = settings.recipe.trainer
+    try:
+        data = open_splits(settings, tell)
+        monitor = Monitor.of(trainer.monitor, data.tasks)
+        check_monitor(monitor, data.tasks, data.split("val").labels, trainer.metrics)
+    except AffectflowError as error:
+        # Its traceback would keep the data alive.
+        return error.with_traceback(None)
+    return data.digest

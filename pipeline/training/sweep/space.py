@@ -24,6 +24,15 @@ _CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 _KINDS = ("loguniform(1e-6,1e-3)", "uniform(0,1)", "integers(1,8)", "choice(a,b)")
 # Enough to tell draws apart, few enough to type one again.
 _DIGITS = 6
+# What the number is that trials are ranked by, and over which labels it is taken.
+_SAME_FOR_ALL = (
+    "trainer.monitor",
+    "trainer.metrics",
+    "data.tasks",
+    "data.dataset",
+    "data.stores",
+    "data.samples",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,11 @@ class Distribution:
     low: float = 0.0
     high: float = 0.0
     values: tuple[Any, ...] = ()
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether every draw is the same."""
+        return self.kind == "choice" and len(self.values) == 1
 
     def draw(self, generator: np.random.Generator) -> Any:
         """Return one value, floats rounded to six significant digits."""
@@ -98,7 +112,7 @@ def make_space(
 
     Raises:
         ConfigError: An assignment is malformed, a setting is searched twice, nothing is searched,
-            or there are too many trials.
+            trials could not be compared, or there are too many.
     """
     axes = dict(_split(text, "--grid") for text in grid)
     draws = {name: _distribution(name, value) for name, value in map(_random_of, random)}
@@ -113,11 +127,25 @@ def make_space(
     if trials is not None and not draws and trials != 1:
         raise ConfigError("--trials counts draws, and nothing is --random", "leave it out")
     values = {name: tuple(_values(name, text)) for name, text in axes.items()}
+    _check_comparable(values, draws)
     space = Space(values, draws, 1 if trials is None else trials, seed)
     number = space.trials * math.prod(map(len, values.values()))
     if not 1 <= number <= MAX_TRIALS:
         raise ConfigError(f"{number:,} trials, expected 1 to {MAX_TRIALS:,}", "search fewer values")
     return space
+
+
+def _check_comparable(
+    grid: Mapping[str, Sequence[Any]], random: Mapping[str, Distribution]
+) -> None:
+    searched = [name for name, values in grid.items() if len(values) > 1]
+    searched += [name for name, found in random.items() if not found.is_constant]
+    for name in searched:
+        if any(f"{name}.".startswith(f"{fixed}.") for fixed in _SAME_FOR_ALL):
+            raise ConfigError(
+                f"a sweep cannot search {name}",
+                "what trials are ranked by must be the same for all; make one sweep of each value",
+            )
 
 
 def overrides_of(base: Sequence[str], point: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

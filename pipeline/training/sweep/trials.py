@@ -5,16 +5,18 @@
     sweep.json        what is searched
     trials.json       one entry per trial: settings, digest of its data, run folder, status, values
                       on val
-    table.md          the same, best first
+    table.md          the same, best first, below the majority class and guessing
 ```
 
 A trial is an ordinary run: a folder named by its settings, which goes on where it stopped. Trials
 are given what training is given and nothing else: the splits ``train`` and ``val``. A trial whose
-data are no longer those it was trained on is run again.
+data are no longer those it was trained on is run again. Settings that no trial could take are
+refused before the folder is made.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +26,9 @@ from typing import Any
 from ...config import canonical_json, digest
 from ...errors import AffectflowError, UsageError
 from ...store.layout import read_json, written_whole
+from .refusals import refuse_impossible
 from .space import Space, overrides_of
+from .table import markdown, read_baselines
 
 SWEEP_NAME, TRIALS_NAME, TABLE_NAME = "sweep.json", "trials.json", "table.md"
 
@@ -110,6 +114,13 @@ class Trial:
             return None
         return sum(self.finding.values.values()) / len(self.finding.values)
 
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds; None unless done with several."""
+        if self.finding is None or len(self.finding.values) < 2:
+            return None
+        return statistics.stdev(self.finding.values.values())
+
 
 Overrides = Mapping[str, Mapping[str, Any]]
 Runner = Callable[[Overrides], Finding]
@@ -125,7 +136,8 @@ class Sweeping:
         sweep: What is swept.
         runs: Folder of all runs.
         run: Trains one trial; given its overrides by owner.
-        digest_of: Names the data of a trial as they are today; given its overrides by owner.
+        digest_of: Names the data of a trial as they are today, or raises why they cannot be
+            opened; given its overrides by owner.
         watch: Told of every trial that has ended and of how many there are.
         stale: Told, like ``watch``, of every trial that ended before on other data.
         retry: Whether trials that failed before are run again.
@@ -143,13 +155,21 @@ class Sweeping:
         """Run every trial that is not done on the data of today, and return all of them.
 
         A trial that fails does not stop the others.
+
+        Raises:
+            AffectflowError: No trial could take some value, see `refuse_impossible`; nothing is
+                written then.
         """
+        base = self.sweep.base
+        refuse_impossible(
+            self.sweep.space.points(), lambda point: self.digest_of(overrides_of(base, point))
+        )
         folder = self.sweep.folder(self.runs)
         _write_json(folder / SWEEP_NAME, self.sweep.identity())
         trials = self._known(folder)
         for number, trial in enumerate(trials):
-            overrides = overrides_of(self.sweep.base, trial.settings)
-            today = self.digest_of(overrides)
+            overrides = overrides_of(base, trial.settings)
+            today = self._today(overrides)
             changed = trial.status != "waiting" and trial.data != today
             if changed:
                 self.stale(trial, len(trials))
@@ -169,6 +189,13 @@ class Sweeping:
             known = before.get(canonical_json(point))
             found.append(replace(known or Trial(number, point), number=number, settings=point))
         return found
+
+    def _today(self, overrides: Overrides) -> str:
+        """Return the digest of a trial's data; empty where running the trial will say why not."""
+        try:
+            return self.digest_of(overrides)
+        except AffectflowError:
+            return ""
 
     def _try(self, trial: Trial, overrides: Overrides) -> Trial:
         began = time.monotonic()
@@ -192,14 +219,6 @@ class Sweeping:
         return replace(trial, status="failed", error=words, finding=None, seconds=seconds)
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Return trials, the best on val first; those without a value last, in their order."""
-    done = [trial for trial in trials if trial.mean is not None]
-    rest = [trial for trial in trials if trial.mean is None]
-    maximise = bool(done) and done[0].finding is not None and done[0].finding.maximise
-    return sorted(done, key=lambda trial: trial.mean or 0.0, reverse=maximise) + rest
-
-
 def read_trials(folder: Path) -> list[Trial]:
     """Return the trials that a sweep's folder tells of; none where there is no such file."""
     found = read_json(folder / TRIALS_NAME, ("trials",)) or {"trials": []}
@@ -213,38 +232,9 @@ def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
     """Write `trials.json` and `table.md`, each whole."""
     _write_json(folder / TRIALS_NAME, {"trials": [asdict(trial) for trial in trials]})
     with written_whole(folder / TABLE_NAME) as temporary:
-        temporary.write_text(markdown(trials), encoding="utf-8")
+        temporary.write_text(markdown(trials, read_baselines(folder, trials)), encoding="utf-8")
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     with written_whole(path) as temporary:
         temporary.write_text(canonical_json(value) + "\n", encoding="utf-8")
-
-
-def table(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
-    """Return heads and rows, the best first; val only, the test split is not known here."""
-    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
-    monitor = next((trial.finding.monitor for trial in trials if trial.finding), "val")
-    heads = ["trial", *names, monitor, "seeds", "status", "run"]
-    rows = []
-    for trial in ranked(trials):
-        finding, mean = trial.finding, trial.mean
-        rows.append(
-            [
-                str(trial.number + 1),
-                *(str(trial.settings.get(name, "")) for name in names),
-                "–" if mean is None else f"{mean:.4f}",
-                ", ".join(f"{value:.4f}" for value in finding.values.values()) if finding else "",
-                trial.status if not trial.error else f"{trial.status}: {trial.error}",
-                finding.run if finding else "",
-            ]
-        )
-    return heads, rows
-
-
-def markdown(trials: Sequence[Trial]) -> str:
-    """Return the table as Markdown."""
-    heads, rows = table(trials)
-    lines = [heads, ["---"] * len(heads), *rows]
-    body = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
-    return f"{body}\n\nValues on val; the test split was not opened.\n"

@@ -130,8 +130,11 @@ def test_sweep_ranks_on_val_and_fails_with_a_code(made: Path, tmp_path: Path) ->
     means = [trial["mean"] for trial in found["trials"]]
     assert found["split"] == "val"
     assert means == sorted(means, reverse=True)
-    text = call(*base, "--grid", "loader.batch_size=8,0", code=4)
-    assert "failed" in text
+    assert all(0 < value < 1 for value in found["baselines"].values())
+    grid = ("data.scale.tokens=1,0.5", "data.standardize=[],[tokens]")
+    text = call(*base, *(word for item in grid for word in ("--grid", item)), code=4)
+    for words in ("majority class of train", "guessing by class shares", "failed"):
+        assert words in text
     assert "the test split was not opened" in text
     assert not list(tmp_path.glob("*/*/test-access.jsonl"))
 

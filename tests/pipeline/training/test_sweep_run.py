@@ -10,12 +10,13 @@ import pytest
 from support.toy_training import one_thread, silent
 from support.training_stores import make_store, rows_of
 
-from affectflow.pipeline.errors import StoreError, UsageError
+from affectflow.pipeline.errors import AffectflowError, StoreError, UsageError
 from affectflow.pipeline.evaluation.access import test_accesses as accesses
 from affectflow.pipeline.training import experiment
 from affectflow.pipeline.training.opening import open_data
 from affectflow.pipeline.training.sweep.run import data_digests, trial_runner
 from affectflow.pipeline.training.sweep.space import make_space
+from affectflow.pipeline.training.sweep.table import read_baselines
 from affectflow.pipeline.training.sweep.trials import Sweep, Sweeping, Trial
 
 BASE = (
@@ -27,8 +28,9 @@ BASE = (
 )
 
 
-def swept(store: Path, runs: Path, grid: str = "optimizer.lr=1e-3,1e-2") -> list[Trial]:
-    wanted = Sweep("text_tokens", "mini", make_space([grid], [], None), BASE, seeds=(1,))
+def swept(store: Path, runs: Path, *grid: str) -> list[Trial]:
+    space = make_space(grid or ["optimizer.lr=1e-3,1e-2"], [], None)
+    wanted = Sweep("text_tokens", "mini", space, BASE, seeds=(1,))
     with one_thread():
         run = trial_runner(wanted, [store], runs, silent)
         return Sweeping(wanted, runs, run, data_digests(wanted, [store])).finish()
@@ -110,24 +112,71 @@ def test_trials_follow_the_data(tmp_path: Path) -> None:
         assert record["data"]["digest"] == new.data
 
 
-def test_data_that_are_gone_fail_and_come_back(tmp_path: Path) -> None:
+def test_data_that_are_gone_are_said_and_nothing_is_lost(tmp_path: Path) -> None:
     store, runs = tmp_path / "store", tmp_path / "runs"
     make_store(store, rows_of(40))
     before = swept(store, runs)
     (store / "features").rename(tmp_path / "away")
-    gone = swept(store, runs)
-    assert [trial.status for trial in gone] == ["failed", "failed"]
-    assert "tokens" in gone[0].error
+    with pytest.raises(StoreError, match="tokens"):
+        swept(store, runs)
     (tmp_path / "away").rename(store / "features")
-    back = swept(store, runs)
-    assert [trial.finding for trial in back] == [trial.finding for trial in before]
+    assert swept(store, runs) == before
 
 
-def test_a_setting_that_cannot_be_is_a_failed_trial(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ("foo.bar=1,2", "unknown owner 'foo'"),
+        ("model.hiden=[4],[5]", "did you mean hidden"),
+        ("loader.batch_sise=8", "unknown key 'batch_sise'"),
+        ("loader.batch_size=8,0", "'batch_size' = 0"),
+        ("optimizer.kind=adamw,adamm", "'kind' = 'adamm'"),
+        ("data.features.tokens=bert,brt", "'brt'; did you mean bert"),
+        ("data.features.tokns=bert", "unknown role 'tokns'"),
+        ("trainer.monitor=val/mood/macrof1", "macrof1"),
+    ],
+)
+def test_what_no_trial_could_take_leaves_nothing(tmp_path: Path, grid: str, words: str) -> None:
+    make_store(tmp_path / "store")
+    with pytest.raises(AffectflowError, match=words) as caught:
+        swept(tmp_path / "store", tmp_path / "runs", grid)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_dataset_leaves_nothing(tmp_path: Path) -> None:
+    make_store(tmp_path / "store")
+    wanted = Sweep("text_tokens", "miny", make_space(["loader.batch_size=4,8"], [], None))
+    run = trial_runner(wanted, [tmp_path / "store"], tmp_path / "runs", silent)
+    digest_of = data_digests(wanted, [tmp_path / "store"])
+    with pytest.raises(StoreError, match="did you mean mini"):
+        Sweeping(wanted, tmp_path / "runs", run, digest_of).finish()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_settings_that_do_not_go_together_are_a_failed_trial(tmp_path: Path) -> None:
     make_store(tmp_path / "store", rows_of(40))
-    trials = swept(tmp_path / "store", tmp_path / "runs", "model.hiden=[4],[5]")
-    assert [trial.status for trial in trials] == ["failed", "failed"]
-    assert "hiden" in trials[0].error
+    grid = ("data.scale.tokens=1,0.5", "data.standardize=[],[tokens]")
+    trials = swept(tmp_path / "store", tmp_path / "runs", *grid)
+    assert [trial.status for trial in trials] == ["done", "done", "done", "failed"]
+    assert "both name 'tokens'" in trials[3].error
+
+
+def test_the_table_has_the_baselines_of_training(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    trials = swept(tmp_path / "store", tmp_path / "runs")
+    (folder,) = (tmp_path / "runs" / "mini").glob("sweep-*")
+    found = read_baselines(folder, trials)
+    assert trials[0].finding is not None
+    run = folder.parent / trials[0].finding.run
+    rows = json.loads((run / "table.json").read_text("utf-8"))["rows"]
+    expected = {row["name"]: row["results"]["mean"]["macro_f1"]["mean"] for row in rows[:2]}
+    assert found == expected
+    assert list(found) == ["majority class of train", "guessing by class shares of train"]
+    lines = (folder / "table.md").read_text("utf-8").splitlines()
+    for line, (name, value) in zip(lines[2:4], expected.items(), strict=True):
+        assert line.startswith(f"| {name} |")
+        assert f" {value:.4f} " in line
 
 
 def test_a_model_that_there_is_not_is_said_at_once(tmp_path: Path) -> None:
@@ -135,3 +184,4 @@ def test_a_model_that_there_is_not_is_said_at_once(tmp_path: Path) -> None:
     run = trial_runner(wanted, [tmp_path], tmp_path / "runs", silent)
     with pytest.raises(UsageError, match="did you mean text_tokens"):
         Sweeping(wanted, tmp_path / "runs", run, data_digests(wanted, [tmp_path])).finish()
+    assert not (tmp_path / "runs").exists()

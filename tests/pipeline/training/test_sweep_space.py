@@ -96,3 +96,36 @@ def test_what_cannot_be_searched_is_said(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         make_space(grid, random, trials)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "trainer.monitor=val/loss,val/mean/macro_f1",
+        "trainer.metrics=auto,iemocap",
+        "data.tasks=[sentiment],[humour]",
+        "data.dataset=memotion,demo",
+        "data.stores=[a],[b]",
+        "data.stores.first=a,b",
+        "data.samples=ab12,cd34",
+    ],
+)
+def test_what_trials_are_ranked_by_is_not_searched(assignment: str) -> None:
+    name, _, values = assignment.partition("=")
+    space: list[tuple[list[str], list[str], int | None]] = [
+        (["optimizer.lr=1,2", assignment], [], None),
+        ([], [f"{name}=choice({values})"], 2),
+    ]
+    for arguments in space:
+        with pytest.raises(ConfigError, match=f"cannot search {name}") as caught:
+            make_space(*arguments)
+        assert "must be the same for all" in caught.value.hint
+        assert "\n" not in str(caught.value)
+
+
+def test_what_trials_are_ranked_by_may_be_named_once() -> None:
+    grid = ["optimizer.lr=1,2", "trainer.monitor=val/loss", "data.tasks=[mood]"]
+    assert len(make_space(grid, [], None).points()) == 2
+    assert make_space([], ["trainer.monitor=choice(val/loss)"], 1).points()
+    # Other settings of the same owners, though one begins like a refused one.
+    assert make_space(["trainer.patience=1,2", "data.samples_x=1,2"], [], None).points()

@@ -9,15 +9,14 @@ import pytest
 
 from affectflow.pipeline.errors import InvalidInput
 from affectflow.pipeline.training.sweep.space import make_space
+from affectflow.pipeline.training.sweep.table import ranked
 from affectflow.pipeline.training.sweep.trials import (
+    TABLE_NAME,
     Finding,
     Sweep,
     Sweeping,
     Trial,
-    markdown,
-    ranked,
     read_trials,
-    table,
 )
 
 
@@ -51,8 +50,6 @@ def test_trials_are_ranked_by_their_mean_on_val(tmp_path: Path) -> None:
     assert [trial.settings["optimizer.lr"] for trial in trials] == [0.1, 0.3, 0.2]
     assert [trial.number for trial in ranked(trials)] == [1, 2, 0]
     assert ranked(trials)[0].mean == pytest.approx(0.6)
-    # What is shown counts from 1, as "trial 1 of 3" does.
-    assert [row[0] for row in table(trials)[1]] == ["2", "3", "1"]
 
 
 def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
@@ -64,9 +61,9 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> None
     assert [trial.status for trial in trials] == ["done", "failed", "failed", "done"]
     assert "loss is nan" in trials[1].error
     assert trials[2].error == "RuntimeError: shapes differ"
-    text = markdown(trials)
+    text = (sweep(0.1, 0.2, 0.3, 0.4).folder(tmp_path) / TABLE_NAME).read_text("utf-8")
     assert "failed: the loss is nan" in text
-    assert text.index("0.4") < text.index("0.1") < text.index("failed")
+    assert text.index("| 4 | 0.4") < text.index("| 1 | 0.1") < text.index("failed")
 
 
 def test_running_again_runs_only_what_is_missing(tmp_path: Path) -> None:
@@ -126,6 +123,24 @@ def test_trials_without_a_digest_on_record_run_again(tmp_path: Path) -> None:
     again = Runner()
     Sweeping(sweep(0.1), tmp_path, again, same).finish()
     assert again.asked == [0.1]
+
+
+def test_trials_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    Sweeping(sweep(0.1), tmp_path, Runner(), same).finish()
+    folder = sweep(0.1).folder(tmp_path)
+    # As it was written before trials noted their data; the run has no table.
+    finding = {"run": "toy-0.1", "values": {"1": 0.1}, "monitor": "val/loss", "maximise": False}
+    old = {"number": 0, "settings": {"optimizer.lr": 0.1}, "status": "done", "error": ""}
+    trials = {"trials": [{**old, "finding": finding, "seconds": 1.0}]}
+    (folder / "trials.json").write_text(json.dumps(trials), "utf-8")
+    (found,) = read_trials(folder)
+    assert (found.mean, found.std, found.data) == (0.1, None, "")
+
+
+def test_the_spread_is_that_of_a_sample(tmp_path: Path) -> None:
+    (trial,) = Sweeping(sweep(0.1), tmp_path, Runner(), same).finish()
+    # 0.1 and 0.3: each 0.1 from the mean, over one degree of freedom.
+    assert trial.std == pytest.approx(0.02**0.5)
 
 
 def test_more_draws_are_the_same_sweep(tmp_path: Path) -> None:
