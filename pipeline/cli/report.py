@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UsageError, unknown_name
 from . import options as opt
 from .run_folders import DEFAULT_RUNS, Runs, find_run
 
@@ -56,6 +57,8 @@ def _training_page(
     from ..report.training.record import read_run
 
     run = read_run(folder)
+    if task is not None and task not in run.tasks:
+        raise UsageError(unknown_name("task", task, run.tasks))
     looks = Looks()
     if per_class:
         try:

@@ -1,6 +1,7 @@
 """Numbers that others published, kept apart from ours and always shown with their source.
 
-They are data: ``published_numbers/<dataset>.yaml``.
+They are data: ``published_numbers/<dataset>.yaml``. Rows with different text encoders are in
+different tables, and the source names the encoder.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ class PublishedTable(Config):
         title: What it is.
         source: Where the numbers stand.
         mark: How sure we are that they stand there so.
-        metric: What was measured, and the unit.
-        columns: Tasks.
+        metric: What was measured, and the unit: shares in percent, errors and correlations plain.
+        columns: Tasks, or metrics of the one task.
         rows: Method to one number per column; None where none was given.
+        task: The one task, by its name in a run; empty where the columns are tasks.
         note: What a reader must know before comparing.
     """
 
@@ -36,6 +38,7 @@ class PublishedTable(Config):
     metric: str
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[float | None, ...]]
+    task: str = ""
     note: str = ""
 
     @model_validator(mode="after")
@@ -45,15 +48,30 @@ class PublishedTable(Config):
                 raise ValueError(f"row '{name}' has {len(values)} values, not {len(self.columns)}")
         return self
 
+    def origin(self) -> str:
+        """Return source, mark, task and metric as sentences."""
+        task = f" Task: {self.task}." if self.task else ""
+        return f"Source: {self.source} ({self.mark}).{task} Metric: {self.metric}."
+
+    def printed(self) -> dict[str, tuple[str, ...]]:
+        """Return the rows as text: in a column all numbers have the decimals of the longest."""
+        columns = list(zip(*self.rows.values(), strict=True))
+        decimals = [max(map(_decimals, column)) for column in columns]
+        return {
+            name: tuple(
+                "–" if value is None else f"{value:.{places}f}"
+                for value, places in zip(values, decimals, strict=True)
+            )
+            for name, values in self.rows.items()
+        }
+
     def markdown(self) -> str:
         """Return the table under a heading that says that it is published, with its source."""
-        lines = [f"#### Published, not measured here: {self.title}", ""]
-        lines += [f"Source: {self.source} ({self.mark}). Metric: {self.metric}."]
+        lines = [f"#### Published, not measured here: {self.title}", "", self.origin()]
         lines += [self.note] if self.note else []
         lines += ["", "| method | " + " | ".join(self.columns) + " |"]
         lines.append("|---|" + "---:|" * len(self.columns))
-        for name, values in self.rows.items():
-            cells = ("–" if value is None else f"{value:.2f}" for value in values)
+        for name, cells in self.printed().items():
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
@@ -62,18 +80,30 @@ class PublishedTable(Config):
         return {"published": True, **self.model_dump(mode="json")}
 
 
+def _decimals(value: float | None) -> int:
+    return 0 if value is None else len(f"{value:g}".partition(".")[2])
+
+
 class _File(Config):
     tables: tuple[PublishedTable, ...]
 
 
 def published(dataset: str) -> tuple[PublishedTable, ...]:
-    """Return the published tables of a dataset; none where there is no file.
+    """Return the published tables of a dataset; none where no file fits its name.
+
+    A name that goes on with an underscore fits too: ``mosi_unaligned_50`` has the numbers of
+    ``mosi``. Of several files the longest name counts.
 
     Raises:
         ConfigError: The file does not validate.
     """
-    known = {path.stem: path for path in FOLDER.glob("*.yaml")}
-    if dataset not in known:
+    path = _file_of(dataset)
+    if path is None:
         return ()
-    values = yaml.safe_load(known[dataset].read_text(encoding="utf-8"))
-    return parse(_File, values, f"published numbers of '{dataset}'").tables
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return parse(_File, values, f"published numbers of '{path.stem}'").tables
+
+
+def _file_of(dataset: str) -> Path | None:
+    fitting = [path for path in FOLDER.glob("*.yaml") if f"{dataset}_".startswith(f"{path.stem}_")]
+    return max(fitting, key=lambda path: len(path.stem), default=None)

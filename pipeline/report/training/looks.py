@@ -47,7 +47,8 @@ def look(run: TrainedRun, per_class: int = 2, task: str | None = None, seed: int
     Args:
         run: The run.
         per_class: Samples of each class.
-        task: Whose classes; the first classification task by default.
+        task: Whose classes; the first classification task by default. Where the named one is a
+            regression or has several labels, samples are drawn from all.
         seed: Of the choice.
     """
     try:
@@ -64,8 +65,7 @@ def _look(run: TrainedRun, per_class: int, task: str | None, seed: int) -> Looks
     output = run.apply(chosen, loaded, data, SPLIT, keep_attention=True)
     if not (output.attention or output.neighbours):
         return Looks((), "")
-    kinds = [found for found in data.tasks if found.kind == "classification"]
-    by = next((found for found in kinds if found.name == task), kinds[0] if kinds else None)
+    by = _with_classes(data.tasks, task)
     rows = choose(output.labels, by, per_class, seed, len(output.keys))
     store = _StoreFacts(run, [open_store(path) for path in run.data_config().stores])
     samples = [_sample(row, output, loaded.tasks, store) for row in rows]
@@ -75,6 +75,12 @@ def _look(run: TrainedRun, per_class: int, task: str | None, seed: int) -> Looks
     if not output.neighbours and any(name.startswith("graph/") for name in output.means):
         how += " Neighbours are not named: this model does not look for them in the batch."
     return Looks(samples, how)
+
+
+def _with_classes(tasks: Sequence[Task], name: str | None) -> Task | None:
+    """Return the named classification task, or the first; None where there is no such."""
+    found = (task for task in tasks if task.kind == "classification")
+    return next((task for task in found if name in (None, task.name)), None)
 
 
 def choose(

@@ -98,7 +98,7 @@ def _state(run: TrainingRecord) -> Markup:
     if finished < len(run.seeds):
         words = f"{finished} of {counted(len(run.seeds), 'seed')} finished"
         return element("p", element("b", "incomplete"), " ", words, class_="verdict fair")
-    words = f"{counted(finished, 'seed')} finished"
+    words = counted(finished, "seed")
     return element("p", element("b", "finished"), " ", words, class_="verdict good")
 
 

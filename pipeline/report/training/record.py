@@ -125,6 +125,11 @@ class TrainingRecord:
         return found if isinstance(found, Mapping) else {}
 
     @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks."""
+        return [str(task["name"]) for task in self.record.get("tasks") or ()]
+
+    @property
     def features(self) -> Mapping[str, Mapping[str, Any]]:
         """Role to feature, fingerprint and warnings."""
         found = self.record.get("fingerprints")

@@ -242,11 +242,7 @@ def _published(dataset: str) -> list[Child]:
 
 
 def _published_table(found: PublishedTable) -> Markup:
-    rows: Rows = [[name, *map(_as_printed, values)] for name, values in found.rows.items()]
+    rows: Rows = [[name, *cells] for name, cells in found.printed().items()]
     head = element("p", element("b", found.title))
-    words = f"Source: {found.source} ({found.mark}). Metric: {found.metric}. {found.note}".strip()
+    words = f"{found.origin()} {found.note}".strip()
     return join([head, table(("method", *found.columns), rows), note(words)])
-
-
-def _as_printed(value: float | None) -> str:
-    return "–" if value is None else f"{value:g}" if value == int(value) else f"{value:.2f}"

@@ -20,6 +20,7 @@ from affectflow.pipeline.evaluation.flags import flags
 from affectflow.pipeline.evaluation.published import FOLDER, published
 from affectflow.pipeline.evaluation.tables import MAJORITY, Row, results_table
 from affectflow.pipeline.training.metrics import compute_predictions
+from affectflow.pipeline.training.metrics.names import METRICS
 
 TASK = Task("task", classes=("a", "b"))
 VALUE = Task("value", "regression", (), -3.0, 3.0)
@@ -170,6 +171,73 @@ def test_published_numbers_are_apart_and_have_a_source() -> None:
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_published_file_validates(path: Path) -> None:
     assert published(path.stem)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "title"),
+    [
+        ("mosi", "CMU-MOSI, "),
+        ("mosi_unaligned_50", "CMU-MOSI, "),
+        ("mosei_aligned_50", "CMU-MOSEI, "),
+        ("sims_unaligned_39", "CH-SIMS, "),
+        ("simsv2", "CH-SIMS v2, "),
+    ],
+)
+def test_names_of_imports_find_their_dataset(dataset: str, title: str) -> None:
+    titles = [table.title for table in published(dataset)]
+    assert len(titles) == 3
+    assert all(found.startswith(title) for found in titles)
+
+
+@pytest.mark.parametrize("dataset", ["mos", "mosix", "my_mosi", "memotion2", ""])
+def test_part_of_a_name_finds_nothing(dataset: str) -> None:
+    assert published(dataset) == ()
+
+
+def test_the_longest_name_that_fits_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "tables: [{{title: {}, source: s, mark: m, metric: x, columns: [], rows: {{}}}}]"
+    for name in ("a", "a_b"):
+        (tmp_path / f"{name}.yaml").write_text(text.format(name))
+    monkeypatch.setattr(published_module, "FOLDER", tmp_path)
+    found = {name: published(name)[0].title for name in ("a", "a_b", "a_b_c", "a_bc")}
+    assert found == {"a": "a", "a_b": "a_b", "a_b_c": "a_b", "a_bc": "a"}
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "mosei", "sims", "simsv2"])
+def test_published_sentiment_numbers_name_encoder_task_and_known_metrics(dataset: str) -> None:
+    kinds = {metric.title: metric.kind for metric in METRICS.values()}
+    tables = published(dataset)
+    assert tables
+    for table in tables:
+        assert table.source.endswith(("text encoder BERT", "text encoder not stated"))
+        assert table.task == "sentiment"
+        for values in table.rows.values():
+            for title, value in zip(table.columns, values, strict=True):
+                assert value is not None
+                # Shares are percentages; MAE and correlation never are.
+                low, high = (10, 100) if kinds[title] == "share" else (0, 1)
+                assert low < value < high
+
+
+def test_published_numbers_of_mult_are_printed_as_they_stand_in_the_source() -> None:
+    text = published("mosi_unaligned_50")[0].markdown()
+    assert "MMSA@a94e65d:results/result-stat.md, text encoder BERT (verified" in text
+    assert "Task: sentiment." in text
+    assert "| method | Acc-2 Has0 | Acc-2 Non0 | Acc-7 | MAE | Corr |" in text
+    assert "| MulT (unaligned) | 79.7 | 81.0 | 36.9 | 0.880 | 0.702 |" in text
+
+
+def test_decimals_of_a_column_are_those_of_its_longest_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "{one: [35, 0.9, 34.0], two: [51, 0.951, null]}"
+    text = (
+        f"tables: [{{title: t, source: s, mark: m, metric: x, columns: [a, b, c], rows: {rows}}}]"
+    )
+    (tmp_path / "x.yaml").write_text(text)
+    monkeypatch.setattr(published_module, "FOLDER", tmp_path)
+    found = published("x")[0].printed()
+    assert found == {"one": ("35", "0.900", "34"), "two": ("51", "0.951", "–")}
 
 
 def test_a_ragged_published_table_is_refused(

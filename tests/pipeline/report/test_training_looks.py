@@ -103,6 +103,12 @@ def test_words_are_shown_with_labels_and_the_test_split_stays_closed(store: Path
     assert set(shown[0].said) == {"mood", "themes", "strength"}
 
 
+def test_a_task_without_classes_is_not_replaced_by_another(store: Path) -> None:
+    looks = look(Attentive(run_of(store, "text_tokens")), per_class=1, task="strength")
+    assert looks.how.startswith("Samples, chosen with seed 0 from val")
+    assert len(looks.samples) == 3
+
+
 def test_boxes_lie_on_the_picture_or_it_is_said_why_not(store: Path) -> None:
     looks = look(Attentive(run_of(store, "regions")), per_class=20)
     by_key = {sample.key: sample for sample in looks.samples}

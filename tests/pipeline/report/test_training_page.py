@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -130,6 +131,30 @@ def test_published_numbers_stand_in_a_box_of_their_own(run: TrainingRecord) -> N
     assert 'class="published"' in theirs
     assert "49.94" in theirs
     assert "b421042" in theirs
+
+
+def test_an_imported_run_has_the_published_numbers_of_its_dataset(run: TrainingRecord) -> None:
+    settings = {**run.settings, "data": {"dataset": "mosi_unaligned_50"}}
+    page = render(replace(run, record={**run.record, "settings": settings}), Looks())
+    theirs = page.split("Published numbers")[1]
+    assert "text encoder BERT" in theirs
+    assert "Task: sentiment." in theirs
+    row = ("MulT (unaligned)", "79.7", "81.0", "36.9", "0.880", "0.702")
+    assert "".join(f"<td>{cell}</td>" for cell in row) in theirs
+
+
+@pytest.mark.parametrize(("seeds", "words"), [((1,), "1 seed"), ((1, 2), "2 seeds")])
+def test_what_is_finished_is_said_once(tmp_path: Path, seeds: tuple[int, ...], words: str) -> None:
+    page = render(read_run(write_run(tmp_path / "run", seeds)), Looks())
+    line = re.findall(r'<p class="verdict [a-z]+">(.*?)</p>', page)
+    assert line == [f"<b>finished</b> {words}"]
+
+
+def test_names_in_a_cell_are_not_broken(run: TrainingRecord) -> None:
+    page = render(run, Looks())
+    assert re.search(r'<td><code dir="auto">regions</code></td>', page)
+    assert re.search(r"\btd code \{[^}]*overflow-wrap: normal", page)
+    assert not re.search(r"table\.matrix th \{[^}]*overflow-wrap: anywhere", page)
 
 
 def test_majority_stands_beside_every_score(run: TrainingRecord) -> None:
