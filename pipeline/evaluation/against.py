@@ -96,7 +96,7 @@ def compare_runs(
         resamples=resamples,
         groups=None if groups_of is None else groups_of(keys),
     )
-    decided = _decided(first, split, seeds[0]), _decided(second, split, seeds[0])
+    decided = _decided(first, split, seeds), _decided(second, split, seeds)
     result = Comparison(first.name, second.name, split, seeds, len(keys), differences, decided)
     write_json(first / f"against-{second.name}-{split}.json", result.to_json())
     return result
@@ -113,13 +113,18 @@ def check_evaluated(run: Path, split: str) -> None:
         raise StoreError(message, f"pipeline evaluate {run} --split {split}")
 
 
-def _decided(run: Path, split: str, seed: str) -> str:
-    """Return in words what the decisions of an evaluated seed are of."""
-    facts = read_json(run / f"seed-{seed}" / scores_name(split)) or {}
-    words = f"checkpoint {facts.get('checkpoint', 'unknown')}"
-    if thresholds := facts.get("thresholds"):
-        words += f", thresholds tuned on val for {thresholds['criterion']}"
-    return words
+def _decided(run: Path, split: str, seeds: Sequence[str]) -> str:
+    """Return in words what the decisions of evaluated seeds are of."""
+    found: dict[str, list[str]] = {}
+    for seed in seeds:
+        facts = read_json(run / f"seed-{seed}" / scores_name(split)) or {}
+        words = f"checkpoint {facts.get('checkpoint', 'unknown')}"
+        if thresholds := facts.get("thresholds"):
+            words += f", thresholds tuned on val for {thresholds['criterion']}"
+        found.setdefault(words, []).append(seed)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{words} (seed {', '.join(who)})" for words, who in found.items())
 
 
 def scores_name(split: str) -> str:
@@ -128,6 +133,9 @@ def scores_name(split: str) -> str:
 
 
 def _read(run: Path, split: str) -> dict[str, Predictions]:
+    """Return what the seeds of the latest evaluation said; others left files that are older."""
     check_evaluated(run, split)
     paths = sorted(run.glob(f"seed-*/predictions-{split}.parquet"))
-    return {path.parent.name[len("seed-") :]: read_predictions(path) for path in paths}
+    every = {path.parent.name[len("seed-") :]: path for path in paths}
+    latest = (read_json(run / f"table-{split}.json") or {}).get("seeds", list(every))
+    return {seed: read_predictions(every[seed]) for seed in latest if seed in every}

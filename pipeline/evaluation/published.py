@@ -1,11 +1,12 @@
 """Numbers that others published, kept apart from ours and always shown with their source.
 
-They are data: ``published_numbers/<dataset>.yaml``. Rows with different text encoders are in
-different tables, and the source names the encoder.
+They are data: ``published_numbers/<dataset>.yaml``. GloVe and BERT are in different tables, and the
+source names the encoder; where frozen and fine-tuned ones stand side by side, a note says so.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,8 @@ class _File(Config):
 def published(dataset: str) -> tuple[PublishedTable, ...]:
     """Return the published tables of a dataset; none where no file fits its name.
 
-    A name that goes on with an underscore fits too: ``mosi_unaligned_50`` has the numbers of
-    ``mosi``. Of several files the longest name counts.
+    A name that goes on as the files of imports do fits too: ``mosi_unaligned_50`` has the numbers
+    of ``mosi``. Nothing else does: ``sims_v2`` is not ``sims``.
 
     Raises:
         ConfigError: The file does not validate.
@@ -105,5 +106,7 @@ def published(dataset: str) -> tuple[PublishedTable, ...]:
 
 
 def _file_of(dataset: str) -> Path | None:
-    fitting = [path for path in FOLDER.glob("*.yaml") if f"{dataset}_".startswith(f"{path.stem}_")]
-    return max(fitting, key=lambda path: len(path.stem), default=None)
+    # As the files of imports are called: mosi_unaligned_50. A ``sims_v2`` is no ``sims``.
+    name = re.sub(r"_(un)?aligned_\d+$", "", dataset)
+    path = FOLDER / f"{name}.yaml"
+    return path if path in FOLDER.glob("*.yaml") else None

@@ -19,10 +19,11 @@ from ..training.assemble import find_samples
 from ..training.checkpoint import LoadedRun, load_run
 from ..training.data import DataConfig, TrainingData
 from ..training.loader import Loader, LoaderConfig
+from ..training.metrics import memotion
 from ..training.metrics.families import MEMOTION_VERSIONS
 from ..training.opening import open_data
 from ..training.precision import placed
-from ..training.run_folder import RunFolder
+from ..training.run_folder import RunFolder, tasks_from_json
 from ..training.standardization import Statistics
 from ..training.standardization import read as read_statistics
 from ..training.validation import SplitOutput, prepare_evaluation, run_batches
@@ -71,7 +72,10 @@ class TrainedRun:
     def family(self) -> str:
         """Family of metric definitions; of the Memotion sets with the scores of their tasks."""
         family = str(self.settings["trainer"]["metrics"])
-        return self.dataset if family == "auto" and self.dataset in MEMOTION_VERSIONS else family
+        is_memotion = family == "auto" and self.dataset in MEMOTION_VERSIONS
+        if is_memotion and memotion.fits(tasks_from_json(self.record["tasks"])):
+            return self.dataset
+        return family
 
     @property
     def seeds(self) -> tuple[str, ...]:

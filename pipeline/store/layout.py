@@ -107,7 +107,8 @@ def disk_error(error: OSError, path: Path) -> StoreError:
     cause = error.strerror or str(error)
     return StoreError(
         f"cannot write '{path.name}' in '{path.parent}': {cause}",
-        "free space or pass another --store; running the same command again goes on from here",
+        "free space, or pass another --store or --runs; running the same command again goes on "
+        "from here",
     )
 
 

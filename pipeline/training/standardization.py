@@ -7,9 +7,9 @@ entries of train ── measure ──► Statistics ──► Column.batch: bat
 
 A column is one place of the axes behind the first (of a vector: one of its numbers): tokens of
 shape (L, D) have D. Padding, missing values and entries that do not count stay 0, which is now the
-mean. A column that is constant in `train`, but for rounding of the stored dtype, is 0 everywhere:
-no weight that multiplies it was ever trained. Nothing is given out further than `LIMIT` deviations
-from the mean: what hardly varies in `train` may do so elsewhere.
+mean. A column whose values in `train` all lie within two steps of the stored dtype is constant, and
+0 everywhere: no weight that multiplies it was ever trained. Nothing is given out further than
+`LIMIT` deviations from the mean: what hardly varies in `train` may do so elsewhere.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ FILE_NAME = "standardization.safetensors"
 LIMIT = 1e4
 """Largest standardized value; far outside of what data have, well inside of float16."""
 
-_ROUNDING = 4.0
-"""A deviation of up to so many steps of the stored dtype at the largest value is none."""
+_STEPS = 2.0
+"""Values that lie within so many steps of their dtype are one value, rounded."""
 _SMALLEST = 1e-30
-"""Nor is one whose inverse float32 cannot hold."""
+"""A deviation whose inverse float32 cannot hold is none."""
 _TOGETHER = 1 << 21
 """Numbers that are float64 at a time."""
 
@@ -90,7 +90,7 @@ def measure(pieces: Iterable[np.ndarray], dtype: np.dtype | str) -> Statistics |
 
     Args:
         pieces: Each (n, *rest), of any floating dtype.
-        dtype: What they are stored as: what its rounding explains is no deviation.
+        dtype: What they are stored as: values within two of its steps are one, rounded.
     """
     entries = 0
     mean = squares = low = high = np.zeros(())
@@ -109,10 +109,12 @@ def measure(pieces: Iterable[np.ndarray], dtype: np.dtype | str) -> Statistics |
     if not entries:
         return None
     deviation = np.sqrt(squares / entries)
-    # Of the values as they are stored, and of sums over so many of them.
-    rounding = _ROUNDING * float(np.finfo(dtype).eps) + entries * float(np.finfo(np.float64).eps)
-    smallest = np.maximum(rounding * np.maximum(np.abs(low), np.abs(high)), _SMALLEST)
-    constant = (low == high) | (deviation <= smallest)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    # What rounding explains: of the values as they are stored, and of sums over so many of them.
+    top = np.minimum(largest, float(np.finfo(dtype).max)).astype(dtype)
+    steps = np.spacing(top).astype(np.float64)
+    of_sums = largest * (entries * float(np.finfo(np.float64).eps))
+    constant = (high - low <= _STEPS * steps) | (deviation <= np.maximum(of_sums, _SMALLEST))
     return Statistics(np.asarray(mean), np.where(constant, 0.0, deviation), entries)
 
 

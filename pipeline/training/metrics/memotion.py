@@ -9,8 +9,8 @@ run; these are the published definitions. Range [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,27 @@ from numpy.typing import NDArray
 from ...errors import ConfigError
 from .classification import Average, Floats, Labels, average, confusion, ones, per_class
 
+if TYPE_CHECKING:
+    from .families import TaskLike
+
 EMOTIONS = ("humour", "sarcasm", "offensive", "motivational")
 OFFICIAL: Mapping[int, Average] = {1: "macro", 2: "weighted", 3: "weighted"}
 _SENTIMENTS = 3
 _STRENGTHS = {"humour": 4, "sarcasm": 4, "offensive": 4, "motivational": 2}
+
+
+def fits(tasks: Iterable[TaskLike]) -> bool:
+    """Return whether tasks of these names are those of the competitions, class by class.
+
+    A table of one's own may be called ``memotion`` too, with tasks of another shape.
+    """
+    sizes = {"sentiment": _SENTIMENTS, **dict.fromkeys(EMOTIONS, 2)}
+    sizes |= {f"{name}_scale": number for name, number in _STRENGTHS.items()}
+    return all(
+        task.kind == "classification" and len(task.classes) == sizes[task.name]
+        for task in tasks
+        if task.name in sizes
+    )
 
 
 def scores(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ...config import canonical_json
-from ...errors import AffectflowError, InvalidInput
+from ...config import canonical_json, digest
+from ...errors import AffectflowError, ConfigError, InvalidInput
 from ..experiment import open_splits, train
 from ..journal import Watcher
 from ..metrics import is_maximised
@@ -54,7 +54,8 @@ def data_digests(
         stores: Feature stores.
         tell: Called before what may take long.
     """
-    known: dict[str, str | AffectflowError] = {}
+    known: dict[str, _Opened | AffectflowError] = {}
+    ranked: dict[str, Any] = {}
 
     def digest_of(overrides: Mapping[str, Mapping[str, Any]]) -> str:
         settings = resolve(sweep.model, sweep.dataset, stores, sweep.preset, overrides)
@@ -62,23 +63,50 @@ def data_digests(
         asked = [settings.data.model_dump(mode="json"), trainer.monitor, trainer.metrics]
         name = canonical_json(asked)
         if name not in known:
-            known[name] = _digest(settings, tell)
+            known[name] = _open(settings, tell)
         found = known[name]
         if isinstance(found, AffectflowError):
             raise found
-        return found
+        _check_comparable(ranked, found, settings)
+        return found.digest
 
     return digest_of
 
 
-def _digest(settings: Settings, tell: Callable[[str], None]) -> str | AffectflowError:
-    """Return the digest of the data, or why they cannot be trained on."""
+class _Opened(NamedTuple):
+    """What is kept of data: their digest, that of val, and what trials are ranked by."""
+
+    digest: str
+    val: str
+    monitor: str
+
+
+def _open(settings: Settings, tell: Callable[[str], None]) -> _Opened | AffectflowError:
+    """Return what is to be known of the data, or why they cannot be trained on."""
     trainer = settings.recipe.trainer
     try:
         data = open_splits(settings, tell)
+        val = data.split("val")
         monitor = Monitor.of(trainer.monitor, data.tasks)
-        check_monitor(monitor, data.tasks, data.split("val").labels, trainer.metrics)
+        check_monitor(monitor, data.tasks, val.labels, trainer.metrics)
     except AffectflowError as error:
         # Its traceback would keep the data alive.
         return error.with_traceback(None)
-    return data.digest
+    return _Opened(data.digest, digest(val.keys.tolist()), monitor.name)
+
+
+def _check_comparable(ranked: dict[str, Any], found: _Opened, settings: Settings) -> None:
+    """Refuse a trial whose number is of other samples, or of another loss, than the first one's.
+
+    Raises:
+        ConfigError: Saying which.
+    """
+    if ranked.setdefault("val", found.val) != found.val:
+        message = "the trials would be scored on different samples of val"
+        raise ConfigError(message, "a feature or a limit leaves some out; make one sweep of each")
+    if "loss" not in found.monitor.split("/"):
+        return
+    loss = settings.recipe.loss.model_dump(mode="json")
+    if ranked.setdefault("loss", loss) != loss:
+        message = f"the trials would be ranked by {found.monitor}, each by another loss"
+        raise ConfigError(message, "name a metric: --set trainer.monitor=val/mean/macro_f1")

@@ -32,6 +32,7 @@ _SAME_FOR_ALL = (
     "data.dataset",
     "data.stores",
     "data.samples",
+    "data.missing",
 )
 
 

@@ -12,6 +12,7 @@ from support.evaluated_runs import labelled_store, trained_run
 from support.feature_stores import write_feature
 from support.training_stores import TOKENS, make_store, rows_of
 
+from affectflow.models.batch import Task
 from affectflow.pipeline.errors import ConfigError, InvalidInput, StoreError, UsageError
 from affectflow.pipeline.evaluation import trained as trained_module
 from affectflow.pipeline.evaluation.access import test_accesses as accesses
@@ -21,7 +22,9 @@ from affectflow.pipeline.evaluation.predict import predict
 from affectflow.pipeline.evaluation.predictions import read_predictions
 from affectflow.pipeline.evaluation.trained import TrainedRun
 from affectflow.pipeline.training import opening
+from affectflow.pipeline.training.metrics.memotion import fits
 from affectflow.pipeline.training.opening import open_data
+from affectflow.pipeline.training.run_folder import task_to_json
 
 
 @pytest.fixture(scope="module")
@@ -290,5 +293,40 @@ def test_the_memotion_sets_are_scored_as_their_competitions_did(made: Path) -> N
     class Other(TrainedRun):
         dataset = "memotion2"
 
+    def tasks(*shapes: tuple[str, int]) -> list[Task]:
+        return [Task(name, classes=tuple("abcdef"[:size])) for name, size in shapes]
+
     assert TrainedRun(made).family == "auto"
     assert Other(made).family == "memotion2"
+    assert fits(tasks(("sentiment", 3), ("humour", 2), ("humour_scale", 4), ("mood", 5)))
+    # Tables of one's own with that name.
+    assert not fits(tasks(("sentiment", 5)))
+    assert not fits(tasks(("sentiment", 3), ("offensive_scale", 3)))
+    assert not fits([Task("sentiment", "regression", (), -1, 1)])
+    own = replace_tasks(Other(made), [Task("sentiment", "multilabel", ("a", "b", "c"))])
+    assert own.family == "auto"
+
+
+def replace_tasks(run: TrainedRun, tasks: Sequence[Task]) -> TrainedRun:
+    run.record["tasks"] = [task_to_json(task) for task in tasks]
+    return run
+
+
+def test_seeds_that_were_left_out_are_in_no_comparison_either(run: Path) -> None:
+    evaluate_run(TrainedRun(run), "val", resamples=5)
+    assert compare_runs(run, run, "val", "auto", resamples=5).seeds == ("1", "2")
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    record["seeds"]["2"]["status"] = "running"
+    (run / "run.json").write_text(json.dumps(record), "utf-8")
+    evaluate_run(TrainedRun(run), "val", resamples=5)
+    assert compare_runs(run, run, "val", "auto", resamples=5).seeds == ("1",)
+
+
+def test_a_comparison_says_which_seed_decided_how(run: Path) -> None:
+    evaluate_run(TrainedRun(run), "val", resamples=5)
+    path = run / "seed-2" / "evaluation-val.json"
+    facts = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**facts, "thresholds": {"criterion": "accuracy"}}), "utf-8")
+    said = compare_runs(run, run, "val", "auto", resamples=5).decided[0]
+    tuned = "checkpoint best, thresholds tuned on val for accuracy (seed 2)"
+    assert said == f"checkpoint best (seed 1); {tuned}"

@@ -77,6 +77,19 @@ def test_what_rounding_explains_is_constant(dtype: str) -> None:
     assert measure([values[:0]], dtype) is None
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_varies_is_never_called_constant(dtype: str) -> None:
+    random = np.random.default_rng(0)
+    values = random.normal([1000, 300, 0, 0], [1, 0.5, 0.1, 0], (20_000, 4)).astype(dtype)
+    # An outlier among small values, and a flag that is set once.
+    values[7, 2], values[9, 3] = 60, 1
+    found = measure([values], dtype)
+    assert found is not None
+    exact = values.astype(np.float64).std(0)
+    np.testing.assert_allclose(found.deviation, exact, rtol=1e-9)
+    assert found.facts["constant"] == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_nothing_is_ever_infinite(dtype: torch.dtype) -> None:
     subnormal = np.zeros((9, 3), np.float32)

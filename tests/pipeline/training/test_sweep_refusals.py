@@ -33,7 +33,7 @@ def test_heads_that_do_not_divide_the_width_are_let_pass() -> None:
     ("grid", "words"),
     [
         (("model.heads=2,3", "model.nope=1"), "unknown key 'nope'"),
-        (("model.heads=2,3", "data.missing=keep,kept"), "'missing' = 'kept'"),
+        (("model.heads=2,3", "data.nonfinite=zero,zeros"), "'nonfinite' = 'zeros'"),
         (("model.heads=2,0", "optimizer.lr=1,2"), "'heads' = 0"),
         (("optimizer.lr=1,2", "foo.bar=1"), "unknown owner 'foo'"),
         (("optimizer.lr=1,-1",), "'lr' = -1"),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from support.toy_training import one_thread, silent
-from support.training_stores import make_store, rows_of
+from support.training_stores import FAILED, make_store, rows_of
 
-from affectflow.pipeline.errors import AffectflowError, StoreError, UsageError
+from affectflow.pipeline.errors import AffectflowError, ConfigError, StoreError, UsageError
 from affectflow.pipeline.evaluation.access import test_accesses as accesses
 from affectflow.pipeline.training import experiment
 from affectflow.pipeline.training.opening import open_data
@@ -29,8 +29,12 @@ BASE = (
 
 
 def swept(store: Path, runs: Path, *grid: str) -> list[Trial]:
+    return swept_with("trainer.epochs=1", store, runs, *grid)
+
+
+def swept_with(base: str, store: Path, runs: Path, *grid: str) -> list[Trial]:
     space = make_space(grid or ["optimizer.lr=1e-3,1e-2"], [], None)
-    wanted = Sweep("text_tokens", "mini", space, BASE, seeds=(1,))
+    wanted = Sweep("text_tokens", "mini", space, (*BASE, base), seeds=(1,))
     with one_thread():
         run = trial_runner(wanted, [store], runs, silent)
         return Sweeping(wanted, runs, run, data_digests(wanted, [store])).finish()
@@ -185,3 +189,30 @@ def test_a_model_that_there_is_not_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean text_tokens"):
         Sweeping(wanted, tmp_path / "runs", run, data_digests(wanted, [tmp_path])).finish()
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("base", "grid", "words"),
+    [
+        ("data.tasks=[strength]", "loss.regression=l1,mse", "ranked by val/loss, each by another"),
+        ("trainer.monitor=val/loss", "loss.class_weights=none,balanced", "each by another loss"),
+        ("data.missing=drop", "data.features.tokens=bert,regions", "different samples of val"),
+        ("data.tasks=[mood]", "data.missing=keep,drop", "cannot search data.missing"),
+    ],
+)
+def test_trials_that_cannot_be_compared_are_refused(
+    tmp_path: Path, base: str, grid: str, words: str
+) -> None:
+    make_store(tmp_path / "store", rows_of(40), {"bert": {"k002": FAILED}})
+    with pytest.raises(ConfigError, match=words):
+        swept_with(base, tmp_path / "store", tmp_path / "runs", grid)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_loss_under_a_metric_is_compared(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", rows_of(40))
+    grid = "loss.class_weights=none,balanced"
+    trials = swept_with(
+        "trainer.monitor=val/mood/accuracy", tmp_path / "store", tmp_path / "runs", grid
+    )
+    assert [trial.status for trial in trials] == ["done", "done"]
