@@ -27,6 +27,8 @@ BATCH = 64
 # A slow way is cut off: its rate is known by then. A fast one goes through several epochs.
 ROUND_S = 2.0
 ROUNDS = {"clip vectors": 2, "regions": 3}
+# Further turns of the two that the verdict is about: processes of one way can differ by half.
+SETTLING = 10
 SPEEDUP, SHARE = 10.0, 0.8
 
 
@@ -50,6 +52,7 @@ def run(workdir: Path, quick: bool) -> dict[str, Any]:
         found = _rates(ways, 1, 0.2) if quick else _rates(ways, ROUNDS[name], ROUND_S)
         if name == "regions" and not quick:
             _add_workers(found, ways)
+            _settle(found, ways, SETTLING)
         runs += [{"set": name, "rows": rows, **one} for one in found.values()]
         shutil.rmtree(workdir / name.replace(" ", "-"))
     return {
@@ -76,6 +79,8 @@ def _notes(skipped: dict[str, str]) -> list[str]:
         "Ours reads shards written as the engine writes them and joins samples, labels and "
         "families; the others hold values alone. Its batches use memory of batches that are gone "
         "again, which is why it can be faster than a memmap: fresh memory costs more than reading.",
+        f"Ours and the best of the judged have {SETTLING} further rounds, by turns: processes of "
+        "one way can differ by half, by the memory they happen to get.",
         "Judged by the better of none and two workers, for every way. The float16 pickle is not "
         "judged: it is what MMSA's would be if it kept half the bytes in memory.",
         "Samples per processor second say what the work costs even where other programs disturb.",
@@ -132,6 +137,28 @@ def _add_workers(found: dict[str, dict[str, Any]], ways: dict[str, Contender]) -
         found[name] |= {memory: eight[memory] for memory in ("rss_gb", "pss_gb")}
 
 
+def _settle(found: dict[str, dict[str, Any]], ways: dict[str, Contender], turns: int) -> None:
+    """Measure ours and the best of the judged again by turns, each as it was faster."""
+    judged = [way.name for way in WAYS if way.judged and way.name in found]
+    best = max(judged, key=lambda name: _better(found[name]))
+    for _ in range(turns):
+        for name in (best, Ours.name):
+            one = found[name]
+            if one["two_workers"] > one["shuffled"]:
+                one["two_workers_rounds"].append(_measured(ways[name], ROUND_S, workers=2)["rate"])
+            else:
+                one["shuffled_rounds"].append(_measured(ways[name], ROUND_S)["shuffled"])
+    for name in (best, Ours.name):
+        for label in ("two_workers", "shuffled"):
+            found[name][label] = statistics.median(found[name][f"{label}_rounds"])
+
+
+def _better(one: dict[str, Any]) -> float:
+    """Return the rate of shuffled batches with or without workers, whichever is higher."""
+    rate: float = max(one["shuffled"], one.get("two_workers", 0.0))
+    return rate
+
+
 def _measured(
     one: Contender,
     seconds: float,
@@ -154,11 +181,7 @@ def _measured(
 
 
 def _verdict(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    of = {
-        one["way"]: max(one["shuffled"], one.get("two_workers", 0.0))
-        for one in runs
-        if one["set"] == "regions"
-    }
+    of = {one["way"]: _better(one) for one in runs if one["set"] == "regions"}
     judged = [way.name for way in WAYS if way.judged and way.name in of]
     ours, mapped = of[Ours.name], of[MemoryMap.name]
     best = max(judged, key=lambda name: of[name])
