@@ -68,7 +68,9 @@ def predict(
         raise missing_dependency(error) from error
     trained = open_trained(folder, checkpoint, None, device)
     if submission is not None:
-        _check_strings([str(task["name"]) for task in trained.record["tasks"]])
+        from ..evaluation.memotion_submission import check_tasks
+
+        check_tasks([str(task["name"]) for task in trained.record["tasks"]])
     stores = store or []
     said = apply(trained, stores, dataset, split or (), seed, tuned=tuned)
     for warning in said.warnings:
@@ -95,28 +97,6 @@ def predict(
     typer.echo(f"written: {target}")
     if lines is not None:
         typer.echo(f"written: {submission} ({lines:,} label strings of Memotion {version})")
-
-
-def _check_strings(tasks: list[str]) -> None:
-    """Refuse a model that does not predict what a label string needs, before it predicts.
-
-    Raises:
-        ConfigError: Naming the tasks.
-    """
-    from ..errors import ConfigError
-    from ..training.metrics.memotion import EMOTIONS
-
-    absent = [
-        name for name in ("sentiment", *(f"{e}_scale" for e in EMOTIONS)) if name not in tasks
-    ]
-    if absent == ["motivational_scale"] and "motivational" in tasks:
-        # Its two classes are the same.
-        return
-    if absent:
-        raise ConfigError(
-            f"a label string needs {', '.join(absent)}, which this model does not predict",
-            "train with --set data.tasks=[sentiment,humour_scale,sarcasm_scale,offensive_scale,…]",
-        )
 
 
 def _submit(said: Said, path: Path, version: int) -> int:

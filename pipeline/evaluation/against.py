@@ -14,7 +14,7 @@ from ..errors import InvalidInput, StoreError
 from ..store.layout import read_json, write_json
 from .bootstrap import Difference
 from .comparison import compare
-from .predictions import Predictions, read_predictions
+from .predictions import Predictions, read_predictions, scores_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,6 @@ def _decided(run: Path, split: str, seeds: Sequence[str]) -> str:
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(f"{words} (seed {', '.join(who)})" for words, who in found.items())
-
-
-def scores_name(split: str) -> str:
-    """Return the file with the scores of one seed; val.json is the trainer's own."""
-    return "test.json" if split == "test" else f"evaluation-{split}.json"
 
 
 def _read(run: Path, split: str) -> dict[str, Predictions]:

@@ -26,13 +26,12 @@ from ..training.data import TrainingData
 from ..training.metrics import compute, compute_predictions, predictions_of
 from ..training.metrics.results import Array, Results, labelled
 from .access import note_test_access
-from .against import scores_name
 from .aggregate import aggregate
 from .baselines import constant_results, guessing_results
 from .bootstrap import mean_intervals
 from .confusion import Confusion, confusions
 from .flags import Flag, flags
-from .predictions import Predictions, write_predictions
+from .predictions import Predictions, scores_name, write_predictions
 from .published import published
 from .subsets import Subset, score_subsets
 from .tables import Row, Table, results_table

@@ -11,7 +11,7 @@ Reading is strict: a line of another form, or whose groups disagree, is refused,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, DatasetError, InvalidInput
@@ -72,6 +72,23 @@ def encode(labels: Mapping[str, int], version: int) -> str:
     binary = "".join(str(full[emotion]) for emotion in EMOTIONS)
     scale = "".join(str(full[f"{emotion}_scale"]) for emotion in EMOTIONS)
     return f"{full['sentiment'] + lowest}_{binary}_{scale}"
+
+
+def check_tasks(tasks: Collection[str]) -> None:
+    """Refuse a model that does not predict what `encode` needs, before it predicts.
+
+    Raises:
+        ConfigError: Naming the tasks.
+    """
+    wanted = ["sentiment", *(f"{emotion}_scale" for emotion in EMOTIONS)]
+    # Motivation has the same two classes in both groups.
+    if "motivational" in tasks:
+        wanted.remove("motivational_scale")
+    if absent := [name for name in wanted if name not in tasks]:
+        raise ConfigError(
+            f"a label string needs {', '.join(absent)}, which this model does not predict",
+            "train with --set data.tasks=[sentiment,humour_scale,sarcasm_scale,offensive_scale,…]",
+        )
 
 
 def reconciled(labels: Mapping[str, int]) -> dict[str, int]:

@@ -117,6 +117,11 @@ class Predictions:
         return self.take(np.array([where[key] for key in keys], np.int64))
 
 
+def scores_name(split: str) -> str:
+    """Return the file with the scores of one seed; val.json is the trainer's own."""
+    return "test.json" if split == "test" else f"evaluation-{split}.json"
+
+
 def write_predictions(path: Path, predictions: Predictions, **facts: str) -> None:
     """Write a file whole or not at all; the same predictions give the same bytes.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...errors import UsageError
+from ...evaluation.predictions import scores_name
 from ...store.layout import read_json
 
 RUN_NAME = "run.json"
@@ -176,11 +177,6 @@ class TrainingRecord:
             if any(seed.scores(split) for seed in self.seeds):
                 return split
         return None
-
-
-def scores_name(split: str) -> str:
-    """Return the file that `pipeline evaluate` writes per seed; val.json is the trainer's own."""
-    return "test.json" if split == "test" else f"evaluation-{split}.json"
 
 
 def _row(table: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
